@@ -1,0 +1,142 @@
+# The only list of commands: people, README.md and .ci/run call these names and nothing else.
+# Needs Linux, make and Python 3.11 or newer with its venv module. All else comes, pinned by hash, into .uv/ and .venv/.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# The first interpreter that is new enough; `make PYTHON=/path/to/python3.11` names another one.
+PYTHON ?= $(shell for python in python3.11 python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$python; break; }; done)
+# Two test processes by default, since most of a run is waiting for processes; `make test PYTEST_WORKERS=8` on a big machine.
+PYTEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+UV := .uv/bin/uv
+SETUP := .venv/.setup-done
+EXAMPLE := examples/01-vanilla-two-hospitals
+
+# uv must use the Python named here and never fetch one: what is installed is what the locks say and nothing else.
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help
+help: ## Show this list
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------------------------------------------------- setup
+
+.PHONY: setup
+setup: $(SETUP) ## Make .venv with everything the commands below need (a second call does nothing)
+
+$(UV): requirements/uv.txt
+	@test -n "$(PYTHON)" || { echo "Found no Python 3.11 or newer on the PATH. Allowed: Python >= 3.11." \
+	  "To do: install python3.11 and python3.11-venv, or call make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments." \
+	  "To do: install its venv package (Debian, Ubuntu: apt install python3-venv, or python3.11-venv)" >&2; exit 1; }
+	@echo "make: bringing uv into .uv/"
+	@$(PYTHON) -m venv --clear .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+.venv/pyvenv.cfg: | $(UV)
+	@$(UV) venv --quiet --python "$(PYTHON)" .venv
+
+$(SETUP): $(UV) requirements/dev.txt pyproject.toml | .venv/pyvenv.cfg
+	@echo "make: installing the locked packages into .venv/ (the first time downloads about 3 GB, most of it PyTorch)"
+	@quiet=; test -t 2 || quiet=--quiet; \
+	  $(UV) pip sync $$quiet --python $(BIN)/python --require-hashes requirements/dev.txt  # on a terminal: progress bars
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# ------------------------------------------------------------------------------------------------------------ use
+
+.PHONY: demo
+demo: setup ## Train example 01 on this machine: two hospitals, one server, real processes and mTLS
+	$(BIN)/python $(EXAMPLE)/make_data.py
+	$(BIN)/splittraining run -f $(EXAMPLE)/training.yaml --restart
+
+.PHONY: bench
+bench: setup ## Measure split against unsplit steps, the wire, start-up and memory; writes build/bench.json
+	@mkdir -p build
+	$(BIN)/python tests/bench/run.py --json build/bench.json
+
+# ---------------------------------------------------------------------------------------------------------- tests
+
+.PHONY: test
+test: setup ## Run the tests that need nothing but Python (3 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: setup ## Run the slow ones: the model zoo and stress
+	$(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST_ARGS)
+
+.PHONY: test-gpu
+test-gpu: setup ## Run the ones that need a CUDA device
+	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
+
+.PHONY: test-all
+test-all: test test-slow ## Run both `test` and `test-slow`
+
+# --------------------------------------------------------------------------------------------------------- checks
+
+.PHONY: lint
+lint: setup ## Check style and form (ruff, all rules)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: fmt
+fmt: setup ## Put files into form
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: setup ## Check types (mypy, strict)
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: setup ## Check which room imports what (import-linter)
+	$(BIN)/lint-imports
+
+.PHONY: check
+check: lint types imports verify test ## Everything a change must pass
+
+# ------------------------------------------------------------------------------------------------ generated files
+
+.PHONY: crds
+crds: setup ## Write crds/ from the models in operator/splittraining/api
+	$(BIN)/python -m splittraining.cli.render_crds crds/
+
+.PHONY: golden
+golden: setup ## Write the expected outputs under tests/golden anew; read the diff before you commit it
+	SPLITTRAINING_UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q tests/golden
+
+.PHONY: docs
+docs: setup ## Write the tables in docs/ that come from code
+	$(BIN)/python docs/render_tables.py
+
+.PHONY: verify
+verify: crds golden docs ## Write everything that is generated and fail where that changes a file
+	@changed="$$(git status --porcelain -- crds tests/golden docs)"; test -z "$$changed" || { git diff -- crds tests/golden docs; \
+	  echo "$$changed"; echo "Generated files differ from what is committed. To do: commit what this command just wrote." >&2; exit 1; }
+
+.PHONY: lock
+lock: $(UV) ## Resolve requirements/*.txt anew within pyproject.toml's bounds (UPGRADE=--upgrade for newer versions)
+	@$(call compile,uv,requirements/uv.in)
+	@$(call compile,dev,pyproject.toml --extra dev $(UPGRADE))
+	@$(call compile,party,pyproject.toml --extra party --constraints requirements/dev.txt)
+	@$(call compile,local,pyproject.toml --extra local --constraints requirements/dev.txt)
+	@$(call compile,operator,pyproject.toml --extra operator --constraints requirements/dev.txt $(UPGRADE))
+
+# No index address and no find-links: a lock says what is installed, whoever installs says from where.
+define compile
+$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --custom-compile-command "make lock" --output-file requirements/$(1).txt $(2)
+endef
+
+.PHONY: clean
+clean: ## Remove what tools leave behind; .venv, .uv and runs/ stay
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.uv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,101 @@
+"""The party document: all that one party is told before it starts. The operator (or a local run) writes it, the party
+reads it at a mounted path. It holds no secret: the first credential is a file whose path stands here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from splittraining.api.base import Document
+from splittraining.api.contract import Contract, Role
+from splittraining.api.spec.data import DataSpec
+
+__all__ = ["Endpoint", "IntakeAccess", "PartyDocument", "Peer", "Reporting", "Role"]
+
+
+class Peer(Document):
+    """Another party of the run, as this one must recognise it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    """Party name."""
+    role: Role
+    """Client or Server."""
+    trust_domain: Annotated[str, Field(min_length=1, max_length=253)]
+    """Whose certificates speak for it."""
+
+
+class Endpoint(Document):
+    """Where the server party listens, and where clients dial."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name or address."""
+    port: Annotated[int, Field(ge=1, le=65535)]
+    """TCP port."""
+
+
+class IntakeAccess(Document):
+    """The door to certificates and reports."""
+
+    url: Annotated[str, Field(max_length=2048)]
+    """Base URL, https."""
+    bundle_path: Annotated[str, Field(max_length=4096)]
+    """PEM file of the certificates that the door's own certificate must chain to."""
+    token_path: Annotated[str, Field(max_length=4096)]
+    """File with the credential for the first certificate."""
+
+
+class Reporting(Document):
+    """How often a party tells how it goes."""
+
+    period_milliseconds: Annotated[int, Field(ge=50, le=60000)] = 5000
+    """Longest silence between two reports while training; transitions are sent at once."""
+
+
+class PartyDocument(Document):
+    """Everything one party is told before it starts."""
+
+    document_version: int = 1
+    namespace: Annotated[str, Field(max_length=63)] = "default"
+    """Namespace of the SplitTraining."""
+    training: Annotated[str, Field(min_length=1, max_length=40)]
+    """Name of the SplitTraining."""
+    run_id: Annotated[str, Field(min_length=1, max_length=63)]
+    """Names this run in every identity."""
+    generation: Annotated[int, Field(ge=1)] = 1
+    """Raised by every start over; frames of another generation are refused."""
+    party: Annotated[str, Field(min_length=1, max_length=40)]
+    """This party's name."""
+    role: Role
+    """Client or Server."""
+    trust_domain: Annotated[str, Field(min_length=1, max_length=253)]
+    """This party's own trust domain."""
+    peers: Annotated[tuple[Peer, ...], Field(max_length=65)]
+    """Every other party of the run, in contract order."""
+    contract: Contract
+    """What all parties agree on."""
+    contract_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Digest of the contract, as the parties will show it to each other."""
+    rounds: Annotated[int, Field(ge=1, le=1000000)]
+    """Rounds to train; not part of the contract."""
+    server: Endpoint
+    """Where the server party listens and clients dial."""
+    intake: IntakeAccess
+    """Where the party gets its certificate and sends its reports."""
+    reporting: Reporting = Reporting()
+    """How often a party tells how it goes."""
+    data: DataSpec | None = None
+    """This party's own data, as its manifest names it; absent where it holds none."""
+    data_path: Annotated[str, Field(max_length=4096)] = ""
+    """Folder that data.train.path and data.test.path are relative to."""
+    source_path: Annotated[str, Field(max_length=4096)] = ""
+    """Folder with the model's source files, or empty when the model is installed."""
+    output_path: Annotated[str, Field(min_length=1, max_length=4096)]
+    """Folder for results, metrics and logs."""
+    device: Annotated[str, Field(pattern=r"^(CPU|CUDA)$")] = "CPU"
+    """Where tensors live."""
+    ready_timeout_seconds: Annotated[int, Field(ge=1)] = 600
+    """How long to wait for all parties at the start."""
+    stall_timeout_seconds: Annotated[int, Field(ge=1)] = 600
+    """How long a connected peer may make no progress."""

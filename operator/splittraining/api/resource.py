@@ -1,0 +1,151 @@
+"""The SplitTraining resource as a whole, and reading it from a loaded manifest with messages a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from splittraining.api.base import Document
+from splittraining.api.errors import SpecInvalid
+from splittraining.api.spec.split_training import SplitTrainingSpec
+from splittraining.api.spec.types import Namespace, PartyName
+
+GROUP = "splitlearning.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "SplitTraining"
+
+DEFAULT_NAMESPACE = "default"
+"""Where a manifest without a namespace goes, as with kubectl."""
+
+
+class Metadata(Document):
+    """The part of the object's metadata that is read; Kubernetes owns the rest."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: PartyName
+    """Name of the training, a DNS label of at most 40 characters that starts with a letter."""
+    namespace: Namespace = DEFAULT_NAMESPACE
+    """Namespace of the training."""
+    uid: Annotated[str, Field(max_length=63)] = ""
+    """Set by the API server."""
+
+
+class SplitTraining(Document):
+    """One split training."""
+
+    api_version: Literal["splitlearning.dev/v1alpha1"]
+    """Group and version."""
+    kind: Literal["SplitTraining"]
+    """Kind."""
+    metadata: Metadata
+    """Name and namespace."""
+    spec: SplitTrainingSpec
+    """What is wanted."""
+    status: dict[str, Any] = {}
+    """Written by the operator; a manifest has none."""
+
+
+def parse_split_training(document: Mapping[str, Any]) -> SplitTraining:
+    """Reads a loaded manifest.
+
+    Args:
+        document: The YAML or JSON document as plain values.
+
+    Raises:
+        SpecInvalid: with one line for each thing that is wrong: path, what was given, what is allowed.
+    """
+    try:
+        return SplitTraining.model_validate(document)
+    except ValidationError as error:
+        problems = [_render_problem(dict(problem)) for problem in error.errors(include_url=False)]
+    raise SpecInvalid(
+        problems[0] if len(problems) == 1 else f"{len(problems)} problems:\n  " + "\n  ".join(problems),
+        remedy="mend the manifest; `splittraining validate -f` checks it without a run",
+    ) from None
+
+
+def _render_problem(problem: dict[str, Any]) -> str:
+    location = tuple(part for part in problem["loc"] if not _is_union_branch(part))
+    path = _render_path(location)
+    given = problem.get("input")
+    kind = problem["type"]
+    if kind == "extra_forbidden":
+        return f"{path}: no such field{_suggest_field(location)}"
+    if kind == "missing":
+        return f"{path}: missing"
+    if kind == "string_type" and isinstance(given, bool | int | float):
+        quoted = str(given).lower() if isinstance(given, bool) else str(given)
+        return f'{path}: {quoted} is not text; quote it: "{quoted}"'
+    if given is None:
+        return f"{path}: is empty (null); {_render_allowed(problem)}"
+    return f"{path}: {_shorten(given)} is not allowed; {_render_allowed(problem)}"
+
+
+def _render_allowed(problem: dict[str, Any]) -> str:
+    context = problem.get("ctx") or {}
+    match problem["type"]:
+        case "enum" | "literal_error":
+            return f"allowed: {context['expected']}"
+        case "string_pattern_mismatch":
+            return f"allowed: text that matches {context['pattern']}"
+        case _:
+            message = str(problem["msg"])
+            return message[:1].lower() + message[1:]
+
+
+def _render_path(location: tuple[Any, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the document"
+
+
+def _is_union_branch(part: object) -> bool:
+    # pydantic adds the name of the branch it tried, such as `function-after[...]`, to the place of a union's error.
+    return isinstance(part, str) and ("[" in part or "(" in part)
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - one line of a terminal
+
+
+def _suggest_field(location: tuple[Any, ...]) -> str:
+    fields = _list_fields(location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), fields, n=1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; allowed: {', '.join(sorted(fields))}" if fields else ""
+
+
+def _list_fields(location: tuple[Any, ...]) -> list[str]:
+    """Returns the field names of the model at a place of the document, or nothing where there is none."""
+    annotation: Any = SplitTraining
+    for part in location:
+        model = _find_model(annotation)
+        if isinstance(part, int):
+            continue
+        field = next((info for info in model.model_fields.values() if info.alias == part), None) if model else None
+        if field is None:
+            return []
+        annotation = field.annotation
+    model = _find_model(annotation)
+    return [info.alias or name for name, info in model.model_fields.items()] if model else []
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    """Returns the model inside an optional, annotated or list type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType, Annotated, tuple, list):
+        for argument in get_args(annotation):
+            model = _find_model(argument)
+            if model is not None:
+                return model
+    return None

@@ -1,0 +1,67 @@
+"""Rules on changes: the spec is immutable from its creation, but for what does not touch the training itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from splittraining.api.rules.rule import ChangeRule
+from splittraining.api.spec.split_training import SplitTrainingSpec
+
+_FIXED = (
+    "topology",
+    "model",
+    "training",
+    "schedule",
+    "server",
+    "clients",
+    "tasks",
+    "startup",
+    "faultTolerance",
+    "network",
+    "tls",
+    "mode",
+)
+_FIXED_OPTIONAL = ("image", "checkpoint")
+
+
+def _is_unchanged(field: str) -> Callable[[SplitTrainingSpec, SplitTrainingSpec], bool]:
+    name = next(name for name, info in SplitTrainingSpec.model_fields.items() if info.alias == field)
+
+    def check(new: SplitTrainingSpec, old: SplitTrainingSpec) -> bool:
+        given: Any = getattr(new, name)
+        return bool(given == getattr(old, name))
+
+    return check
+
+
+def _build_fixed(field: str) -> ChangeRule:
+    return ChangeRule(
+        f"self.{field} == oldSelf.{field}",
+        f"{field} cannot be changed; create a new training",
+        _is_unchanged(field),
+        f".{field}",
+    )
+
+
+def _build_fixed_optional(field: str) -> ChangeRule:
+    # A plain comparison would not run where an optional field is added or removed.
+    return ChangeRule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"{field} cannot be changed, added or removed; create a new training",
+        _is_unchanged(field),
+        f".{field}",
+    )
+
+
+CHANGE_RULES = (
+    *(_build_fixed(field) for field in _FIXED),
+    *(_build_fixed_optional(field) for field in _FIXED_OPTIONAL),
+    ChangeRule(
+        "self.rounds >= oldSelf.rounds",
+        "rounds may only grow; create a new training for fewer",
+        lambda new, old: new.rounds >= old.rounds,
+        ".rounds",
+    ),
+)
+"""On the spec. What is not named here may change: suspend, activeDeadlineSeconds, ttlSecondsAfterFinished."""

@@ -1,0 +1,165 @@
+"""Rules on who holds which inputs, labels and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from splittraining.api.rules.rule import Rule, list_data
+from splittraining.api.spec.client import ClientSpec
+from splittraining.api.spec.data import DataSpec
+from splittraining.api.spec.schedule import ScheduleMode
+from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
+
+_ALIKE = (Topology.VANILLA, Topology.U_SHAPED)
+"""Topologies whose clients all hold the same columns of different rows."""
+
+T = TypeVar("T")
+
+
+def _are_unique(items: Sequence[T]) -> bool:
+    return len(set(items)) == len(items)
+
+
+def _names_inputs(data: DataSpec | None) -> tuple[str, ...]:
+    return () if data is None else tuple(item.name for item in data.inputs)
+
+
+def _holds_label(client: ClientSpec) -> bool:
+    return client.data is not None and client.data.label is not None
+
+
+def _server_holds_only_labels(spec: SplitTrainingSpec) -> bool:
+    data = spec.server.data
+    return data is None or (spec.topology not in _ALIKE and data.label is not None and not data.inputs)
+
+
+def _every_client_holds_all_inputs(spec: SplitTrainingSpec) -> bool:
+    return spec.topology not in _ALIKE or all(
+        _names_inputs(client.data).count(item.name) == 1 for client in spec.clients for item in spec.model.inputs
+    )
+
+
+def _each_input_is_held_once(spec: SplitTrainingSpec) -> bool:
+    return spec.topology is not Topology.VERTICAL or all(
+        sum(item.name in _names_inputs(client.data) for client in spec.clients) == 1 for item in spec.model.inputs
+    )
+
+
+def _known_inputs_only(spec: SplitTrainingSpec) -> bool:
+    known = {item.name for item in spec.model.inputs}
+    return all(name in known for client in spec.clients for name in _names_inputs(client.data))
+
+
+def _one_label_holder(spec: SplitTrainingSpec) -> bool:
+    holders = sum(_holds_label(client) for client in spec.clients) + (spec.server.data is not None)
+    return spec.topology is not Topology.VERTICAL or holders == 1
+
+
+def _all_or_nobody_tests(spec: SplitTrainingSpec) -> bool:
+    with_test = {data.test is not None for data in list_data(spec)}
+    return spec.schedule.mode is not ScheduleMode.JOINT or len(with_test) <= 1
+
+
+_FORMAT_OR_LOADER = (
+    "has(self.format) != has(self.loader)",
+    "give either data.format or data.loader, and not both",
+    lambda data: data is None or (data.format is None) != (data.loader is None),
+)
+
+DATA_RULES = (
+    Rule(
+        "spec.model",
+        "self.inputs.all(i, self.inputs.exists_one(j, j.name == i.name))",
+        "each input has a name of its own; rename one of model.inputs",
+        lambda model: _are_unique([item.name for item in model.inputs]),
+        ".inputs",
+    ),
+    Rule("spec.clients[].data", *_FORMAT_OR_LOADER),
+    Rule("spec.server.data", *_FORMAT_OR_LOADER),
+    Rule(
+        "spec",
+        "!(self.topology in ['Vanilla', 'UShaped', 'Vertical']) || self.clients.all(c, has(c.data))",
+        "every client holds data in Vanilla, UShaped and Vertical; add clients[].data",
+        lambda spec: (
+            spec.topology not in (*_ALIKE, Topology.VERTICAL) or all(client.data is not None for client in spec.clients)
+        ),
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "!(self.topology in ['Vanilla', 'UShaped']) || self.clients.all(c, has(c.data) && has(c.data.label))",
+        "every client holds the labels of its rows in Vanilla and UShaped; add clients[].data.label",
+        lambda spec: spec.topology not in _ALIKE or all(_holds_label(client) for client in spec.clients),
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "self.topology != 'Vertical' || self.clients.filter(c, has(c.data) && has(c.data.label)).size()"
+        " + (has(self.server.data) ? 1 : 0) == 1",
+        "exactly one party holds the labels in Vertical; leave one clients[].data.label or server.data",
+        _one_label_holder,
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "!has(self.server.data) || (!(self.topology in ['Vanilla', 'UShaped']) && has(self.server.data.label)"
+        " && (!has(self.server.data.inputs) || size(self.server.data.inputs) == 0))",
+        "the server may hold labels of aligned rows and nothing else, never in Vanilla or UShaped;"
+        " remove server.data or its inputs",
+        _server_holds_only_labels,
+        ".server",
+    ),
+    Rule(
+        "spec",
+        "has(self.model.label)"
+        " || (self.clients.all(c, !has(c.data) || !has(c.data.label)) && !has(self.server.data))",
+        "labels need a dtype and a shape; add model.label",
+        lambda spec: spec.model.label is not None or all(data.label is None for data in list_data(spec)),
+        ".model",
+    ),
+    Rule(
+        "spec",
+        "!(self.topology in ['Vanilla', 'UShaped']) || self.clients.all(c, has(c.data) && has(c.data.inputs)"
+        " && self.model.inputs.all(i, c.data.inputs.exists_one(d, d.name == i.name)))",
+        "every client holds every input once in Vanilla and UShaped; complete clients[].data.inputs",
+        _every_client_holds_all_inputs,
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "self.topology != 'Vertical' || self.model.inputs.all(i, self.clients.filter(c, has(c.data)"
+        " && has(c.data.inputs) && c.data.inputs.exists(d, d.name == i.name)).size() == 1)",
+        "each input is held by exactly one client in Vertical; mend clients[].data.inputs",
+        _each_input_is_held_once,
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "self.clients.all(c, !has(c.data) || !has(c.data.inputs)"
+        " || c.data.inputs.all(d, self.model.inputs.exists(i, i.name == d.name)))",
+        "clients[].data.inputs name inputs of the model; use names of model.inputs",
+        _known_inputs_only,
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "self.schedule.mode != 'Joint' || (self.clients.all(c, !has(c.data) || has(c.data.idColumn))"
+        " && (!has(self.server.data) || has(self.server.data.idColumn)))",
+        "a Joint schedule orders and checks rows by id; add data.idColumn at every party with data",
+        lambda spec: (
+            spec.schedule.mode is not ScheduleMode.JOINT or all(data.id_column is not None for data in list_data(spec))
+        ),
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "self.schedule.mode != 'Joint' || ((!has(self.server.data) || has(self.server.data.test))"
+        " && self.clients.all(c, !has(c.data) || has(c.data.test)))"
+        " || ((!has(self.server.data) || !has(self.server.data.test))"
+        " && self.clients.all(c, !has(c.data) || !has(c.data.test)))",
+        "in a Joint schedule all parties with data evaluate together or none; give data.test at all of them or nowhere",
+        _all_or_nobody_tests,
+        ".clients",
+    ),
+)

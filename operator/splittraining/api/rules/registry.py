@@ -1,0 +1,50 @@
+"""All rules in one list, and their Python side applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from splittraining.api.errors import SpecInvalid
+from splittraining.api.resource import SplitTraining
+from splittraining.api.rules.change import CHANGE_RULES
+from splittraining.api.rules.data import DATA_RULES
+from splittraining.api.rules.rule import Rule
+from splittraining.api.rules.topology import TOPOLOGY_RULES
+from splittraining.api.rules.training import TRAINING_RULES
+from splittraining.api.spec.split_training import SplitTrainingSpec
+
+RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *DATA_RULES, *TRAINING_RULES)
+"""Rules on one object, in the order in which they are told."""
+
+
+def find_violations(training: SplitTraining) -> list[SpecInvalid]:
+    """Returns every rule that a training breaks, with the place where it does."""
+    return [
+        SpecInvalid(f"{place}{rule.field}: {rule.message}")
+        for rule in RULES
+        for place, value in _iterate_places(training, rule.path)
+        if not rule.check(value)
+    ]
+
+
+def find_forbidden_changes(new: SplitTrainingSpec, old: SplitTrainingSpec) -> list[SpecInvalid]:
+    """Returns every rule that a change of a spec breaks."""
+    return [SpecInvalid(f"spec{rule.field}: {rule.message}") for rule in CHANGE_RULES if not rule.check(new, old)]
+
+
+def _iterate_places(training: SplitTraining, path: str) -> Iterator[tuple[str, Any]]:
+    """Yields every place of the object that a rule's path names, with the value there; absent ones are left out."""
+    found: list[tuple[str, Any]] = [("", training)]
+    for part in path.split(".") if path else ():
+        name = part.removesuffix("[]")
+        stepped: list[tuple[str, Any]] = []
+        for place, value in found:
+            below = f"{place}.{name}" if place else name
+            item = getattr(value, name)
+            if part.endswith("[]"):
+                stepped += [(f"{below}[{index}]", member) for index, member in enumerate(item)]
+            elif item is not None:
+                stepped.append((below, item))
+        found = stepped
+    yield from found

@@ -1,0 +1,106 @@
+"""Rules on topology, schedule and cut points."""
+
+from __future__ import annotations
+
+from splittraining.api.identity import SERVER_PARTY
+from splittraining.api.rules.rule import Rule
+from splittraining.api.spec.schedule import ScheduleMode
+from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
+
+_CHAINED = (Topology.VANILLA, Topology.U_SHAPED)
+_BRANCHED = (Topology.VERTICAL, Topology.EXTENDED_VANILLA, Topology.MULTI_TASK)
+_OWNED = (Topology.MULTI_HOP, Topology.EXTENDED_VANILLA)
+
+
+def _branches_are_cut_once(spec: SplitTrainingSpec) -> bool:
+    return spec.topology is not Topology.VERTICAL or all(
+        len(client.cut_points) == (1 if client.data is not None and client.data.inputs else 0)
+        for client in spec.clients
+    )
+
+
+TOPOLOGY_RULES = (
+    Rule(
+        "",
+        "size(self.metadata.name) <= 40",
+        "metadata.name may have at most 40 characters, since it becomes part of other names; choose a shorter one",
+        lambda training: len(training.metadata.name) <= 40,  # noqa: PLR2004 - the limit of the message
+    ),
+    Rule(
+        "spec.clients[]",
+        f"self.name != '{SERVER_PARTY}'",
+        "the name server is reserved for the server party; give the client another name",
+        lambda client: client.name != SERVER_PARTY,
+        ".name",
+    ),
+    Rule(
+        "spec",
+        "self.topology in ['Vanilla', 'UShaped'] ? self.schedule.mode in ['Sequential', 'Parallel', 'SplitFed']"
+        " : self.schedule.mode == 'Joint'",
+        "Vanilla and UShaped are scheduled Sequential, Parallel or SplitFed, all other topologies Joint;"
+        " change schedule.mode or topology",
+        lambda spec: (spec.topology in _CHAINED) == (spec.schedule.mode is not ScheduleMode.JOINT),
+        ".schedule.mode",
+    ),
+    Rule(
+        "spec.schedule",
+        "(self.mode == 'Sequential') == has(self.sequential)",
+        "sequential is given with mode Sequential, and only then; add schedule.sequential or remove it",
+        lambda schedule: (schedule.mode is ScheduleMode.SEQUENTIAL) == (schedule.sequential is not None),
+        ".sequential",
+    ),
+    Rule(
+        "spec",
+        "self.topology != 'Vanilla' || size(self.model.cutPoints) == 1",
+        "Vanilla has exactly one cut point: the last layer that the clients run; give one in model.cutPoints",
+        lambda spec: spec.topology is not Topology.VANILLA or len(spec.model.cut_points) == 1,
+        ".model.cutPoints",
+    ),
+    Rule(
+        "spec",
+        "self.topology != 'UShaped' || size(self.model.cutPoints) == 2",
+        "UShaped has exactly two cut points: where the server begins and where it ends; give two in model.cutPoints",
+        lambda spec: spec.topology is not Topology.U_SHAPED or len(spec.model.cut_points) == 2,  # noqa: PLR2004
+        ".model.cutPoints",
+    ),
+    Rule(
+        "spec",
+        "self.topology != 'Vertical' || size(self.model.cutPoints) == 0",
+        "Vertical has no cut points in the model: each client names the end of its own branch;"
+        " move them to clients[].cutPoints",
+        lambda spec: spec.topology is not Topology.VERTICAL or not spec.model.cut_points,
+        ".model.cutPoints",
+    ),
+    Rule(
+        "spec",
+        "self.topology != 'Vertical' || self.clients.all(c, (has(c.cutPoints) ? size(c.cutPoints) : 0)"
+        " == (has(c.data) && has(c.data.inputs) && size(c.data.inputs) > 0 ? 1 : 0))",
+        "in Vertical every client with data.inputs names exactly one cut point, the end of its branch, and a client"
+        " without inputs none; set clients[].cutPoints",
+        _branches_are_cut_once,
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "self.topology in ['Vertical', 'ExtendedVanilla', 'MultiTask']"
+        " || self.clients.all(c, !has(c.cutPoints) || size(c.cutPoints) == 0)",
+        "only Vertical, ExtendedVanilla and MultiTask have branches of their own; move clients[].cutPoints to"
+        " model.cutPoints",
+        lambda spec: spec.topology in _BRANCHED or not any(client.cut_points for client in spec.clients),
+        ".clients",
+    ),
+    Rule(
+        "spec",
+        "self.topology in ['MultiHop', 'ExtendedVanilla'] || self.model.cutPoints.all(p, !has(p.owner))",
+        "only MultiHop and ExtendedVanilla name owners of cut points; remove model.cutPoints[].owner",
+        lambda spec: spec.topology in _OWNED or all(point.owner is None for point in spec.model.cut_points),
+        ".model.cutPoints",
+    ),
+    Rule(
+        "spec",
+        "self.topology == 'MultiTask' ? size(self.tasks) > 0 : size(self.tasks) == 0",
+        "MultiTask names its outputs in tasks, and no other topology has any; add tasks or remove them",
+        lambda spec: (spec.topology is Topology.MULTI_TASK) == bool(spec.tasks),
+        ".tasks",
+    ),
+)

@@ -1,0 +1,70 @@
+"""Rules on loss, optimizer, numerics and metrics."""
+
+from __future__ import annotations
+
+from splittraining.api.rules.rule import Rule
+from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
+from splittraining.api.spec.training import LossName, NumericsMode, OptimizerName, OptimizerSpec, TrainingSpec
+
+_SCORED = (LossName.CROSS_ENTROPY, LossName.BCE_WITH_LOGITS)
+_NOTHING = ("0", "0.0")
+
+
+def _has_loss(spec: SplitTrainingSpec) -> bool:
+    loss = spec.training.loss
+    return (spec.topology is Topology.MULTI_TASK) != (loss.name is not None or loss.entrypoint is not None)
+
+
+def _adam_defaults(optimizer: OptimizerSpec) -> bool:
+    return (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == ("0.9", "0.999", "1e-8")
+
+
+def _metrics_fit(training: TrainingSpec) -> bool:
+    return not training.evaluation.metrics or training.loss.name in _SCORED
+
+
+TRAINING_RULES = (
+    Rule(
+        "spec.training.loss",
+        "!(has(self.name) && has(self.entrypoint))",
+        "a loss is given by name or by entrypoint; remove one of them",
+        lambda loss: loss.name is None or loss.entrypoint is None,
+    ),
+    Rule(
+        "spec",
+        "(self.topology == 'MultiTask') != (has(self.training.loss.name) || has(self.training.loss.entrypoint))",
+        "every topology but MultiTask needs training.loss, and MultiTask has a loss per task instead;"
+        " add training.loss or remove it",
+        _has_loss,
+        ".training.loss",
+    ),
+    Rule(
+        "spec.training.numerics",
+        "self.mode != 'Exact' || self.microBatches == 1",
+        "several micro-batches are equal to one only up to rounding; set microBatches to 1 or mode to Fast",
+        lambda numerics: numerics.mode is not NumericsMode.EXACT or numerics.micro_batches == 1,
+        ".microBatches",
+    ),
+    Rule(
+        "spec.training.optimizer",
+        "self.name == 'SGD' || self.momentum in ['0', '0.0']",
+        "only SGD has a momentum; remove it, or use beta1",
+        lambda optimizer: optimizer.name is OptimizerName.SGD or optimizer.momentum in _NOTHING,
+        ".momentum",
+    ),
+    Rule(
+        "spec.training.optimizer",
+        "self.name != 'SGD' || (self.beta1 == '0.9' && self.beta2 == '0.999' && self.epsilon == '1e-8')",
+        "SGD has no beta1, beta2 or epsilon; remove them, or use Adam",
+        lambda optimizer: optimizer.name is not OptimizerName.SGD or _adam_defaults(optimizer),
+        ".beta1",
+    ),
+    Rule(
+        "spec.training",
+        "size(self.evaluation.metrics) == 0"
+        " || (has(self.loss.name) && self.loss.name in ['CrossEntropy', 'BCEWithLogits'])",
+        "Accuracy and AUC are computed for CrossEntropy and BCEWithLogits; remove evaluation.metrics",
+        _metrics_fit,
+        ".evaluation.metrics",
+    ),
+)

@@ -1,0 +1,90 @@
+"""A party's own data: where its files are and which columns make which argument."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from pydantic import Field
+
+from splittraining.api.base import Document
+from splittraining.api.spec.types import ATOMIC, Arguments, Column, Entrypoint, Identifier, ObjectName, RelativePath
+
+Columns = Annotated[tuple[Column, ...], Field(min_length=1, max_length=4096, json_schema_extra=ATOMIC)]
+
+
+class DataFormat(enum.StrEnum):
+    """File formats."""
+
+    NPZ = "NPZ"
+    CSV = "CSV"
+    PARQUET = "Parquet"
+    IMAGE_FOLDER = "ImageFolder"
+    SAFE_TENSORS = "SafeTensors"
+
+
+class LoaderSpec(Document):
+    """A party's own function that reads its files."""
+
+    entrypoint: Entrypoint
+    """Import path of a function that takes a path and returns arrays by column name, such as `xray.data:load`."""
+    arguments: Arguments = {}
+    """Keyword arguments of the function, as strings; each is parsed by the parameter's annotation."""
+
+
+class ClaimSource(Document):
+    """A PersistentVolumeClaim in the party's namespace."""
+
+    claim_name: ObjectName
+    """Name of the claim. A local run maps it to a folder with `--volume CLAIM=PATH`."""
+
+
+class VolumeSource(Document):
+    """Where the party's files are."""
+
+    persistent_volume_claim: ClaimSource
+    """A claim in the party's own namespace, mounted read-only."""
+
+
+class DataFile(Document):
+    """One file or folder of the volume."""
+
+    path: RelativePath
+    """Path relative to the volume's root."""
+
+
+class DataInput(Document):
+    """Which columns make one argument of the model's forward."""
+
+    name: Identifier
+    """Name of one of model.inputs."""
+    columns: Columns
+    """Columns, in order: one array of the input's own shape, or as many numbers as the input's shape holds."""
+
+
+class DataLabel(Document):
+    """Which columns make the label."""
+
+    columns: Columns
+    """Columns, in order."""
+
+
+class DataSpec(Document):
+    """A party's own rows. Nothing in here but column names is seen by other parties."""
+
+    format: DataFormat | None = None
+    """File format. Give either this or `loader`."""
+    loader: LoaderSpec | None = None
+    """A function that reads the files instead of a format."""
+    volume: VolumeSource
+    """The volume that holds the files."""
+    train: DataFile
+    """Rows to train on."""
+    test: DataFile | None = None
+    """Rows to evaluate on; absent means that this party evaluates nothing."""
+    inputs: Annotated[tuple[DataInput, ...], Field(max_length=16, json_schema_extra=ATOMIC)] = ()
+    """Which columns make which argument of forward."""
+    label: DataLabel | None = None
+    """Which columns make the label, at a party that holds it."""
+    id_column: Column | None = None
+    """Column that identifies a row. Joint schedules order rows by it and check that all parties hold the same."""

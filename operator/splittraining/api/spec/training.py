@@ -1,0 +1,108 @@
+"""How the model is trained: batch, optimizer, loss, numerics, evaluation."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from pydantic import Field
+
+from splittraining.api.base import Document
+from splittraining.api.spec.types import ATOMIC, Arguments, Count, Decimal, Entrypoint
+
+
+class OptimizerName(enum.StrEnum):
+    """Optimizers, as torch.optim defines them."""
+
+    SGD = "SGD"
+    ADAM = "Adam"
+    ADAMW = "AdamW"
+
+
+class LossName(enum.StrEnum):
+    """Losses, each the mean over the rows of a batch."""
+
+    CROSS_ENTROPY = "CrossEntropy"
+    BCE_WITH_LOGITS = "BCEWithLogits"
+    MSE = "MSE"
+
+
+class NumericsMode(enum.StrEnum):
+    """What may differ from the unsplit training."""
+
+    EXACT = "Exact"
+    FAST = "Fast"
+
+
+class MetricName(enum.StrEnum):
+    """What evaluation computes beside the loss."""
+
+    ACCURACY = "Accuracy"
+    AUC = "AUC"
+
+
+class OptimizerSpec(Document):
+    """The optimizer that every owner runs over its own segment."""
+
+    name: OptimizerName
+    """SGD, Adam or AdamW, as torch.optim defines them."""
+    learning_rate: Decimal
+    """Step size, a decimal string such as "0.05"."""
+    momentum: Decimal = "0"
+    """Momentum of SGD, a decimal string."""
+    weight_decay: Decimal = "0"
+    """Weight decay, a decimal string; decoupled for AdamW."""
+    beta1: Decimal = "0.9"
+    """Adam and AdamW: decay of the mean of gradients, a decimal string below 1."""
+    beta2: Decimal = "0.999"
+    """Adam and AdamW: decay of the mean of squared gradients, a decimal string below 1."""
+    epsilon: Decimal = "1e-8"
+    """Adam and AdamW: added to the denominator, a decimal string."""
+
+
+class LossSpec(Document):
+    """What is minimized: a loss by name or a function of one's own, never both."""
+
+    name: LossName | None = None
+    """A loss by name: the mean over the rows of a batch."""
+    entrypoint: Entrypoint | None = None
+    """Import path of a function (output, label) -> scalar tensor: the mean over the rows of a batch."""
+    arguments: Arguments = {}
+    """Further keyword arguments of the function named by entrypoint, as strings."""
+
+
+class NumericsSpec(Document):
+    """What may differ from the unsplit training."""
+
+    mode: NumericsMode = NumericsMode.EXACT
+    """Exact: every step equals the unsplit training bit for bit, or is refused. Fast: equal up to rounding."""
+    intra_op_threads: Annotated[Count, Field(ge=1, le=256)] = 1
+    """CPU threads of one operation. All parties use the same number, since sums depend on it."""
+    micro_batches: Annotated[Count, Field(ge=1, le=64)] = 1
+    """Parts of a batch that may be in flight at once; more than one needs mode Fast."""
+
+
+class EvaluationSpec(Document):
+    """How often and with what the test rows are looked at."""
+
+    every_rounds: Annotated[Count, Field(ge=1, le=1000000)] = 1
+    """Evaluates after every so many rounds, and after the last."""
+    metrics: Annotated[tuple[MetricName, ...], Field(max_length=2, json_schema_extra=ATOMIC)] = ()
+    """What to compute beside the loss."""
+
+
+class TrainingSpec(Document):
+    """How the model is trained; the same at every party."""
+
+    batch_size: Annotated[Count, Field(ge=1, le=1048576)]
+    """Rows of a step. The last step of an epoch may hold fewer; none is dropped."""
+    seed: Annotated[Count, Field(ge=0, le=2**53 - 1)] = 0
+    """Start of every random draw that all parties may know."""
+    optimizer: OptimizerSpec
+    """The optimizer that every owner runs over its own segment."""
+    loss: LossSpec = LossSpec()
+    """What is minimized. Topology MultiTask gives a loss per task instead."""
+    numerics: NumericsSpec = NumericsSpec()
+    """What may differ from the unsplit training."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """How often and with what the test rows are looked at."""

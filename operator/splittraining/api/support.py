@@ -1,0 +1,64 @@
+"""What of the API this version runs. Everything else is refused by name, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from splittraining.api.errors import NotSupported
+from splittraining.api.spec.client import ClientSpec
+from splittraining.api.spec.data import DataFormat, DataSpec
+from splittraining.api.spec.model import Initialization
+from splittraining.api.spec.schedule import HandOff, ScheduleMode
+from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec, Topology
+from splittraining.api.spec.training import NumericsMode
+
+TOPOLOGIES = (Topology.VANILLA, Topology.U_SHAPED, Topology.VERTICAL)
+SCHEDULES = (ScheduleMode.SEQUENTIAL, ScheduleMode.JOINT)
+HAND_OFFS = (HandOff.VIA_SERVER, HandOff.NONE)
+FORMATS = (DataFormat.NPZ, DataFormat.CSV)
+INITIALIZATIONS = (Initialization.CLIENTS_ONLY, Initialization.SHARED)
+NUMERICS = (NumericsMode.EXACT,)
+RUN_MODES = (RunMode.TRAIN,)
+
+
+def find_unsupported(spec: SplitTrainingSpec) -> list[NotSupported]:
+    """Finds every value that the API allows and this version does not run."""
+    found = [
+        _refuse("spec.topology", spec.topology, TOPOLOGIES),
+        _refuse("spec.schedule.mode", spec.schedule.mode, SCHEDULES),
+        _refuse("spec.model.initialization", spec.model.initialization, INITIALIZATIONS),
+        _refuse("spec.training.numerics.mode", spec.training.numerics.mode, NUMERICS),
+        _refuse("spec.mode", spec.mode, RUN_MODES),
+    ]
+    if spec.schedule.sequential is not None:
+        found.append(_refuse("spec.schedule.sequential.handoff", spec.schedule.sequential.handoff, HAND_OFFS))
+    if spec.checkpoint is not None:
+        found.append(
+            NotSupported(
+                "spec.checkpoint is given, and checkpoints are not in this version",
+                remedy="leave spec.checkpoint out",
+            )
+        )
+    for path, data in _iterate_data(spec.clients, spec.server.data):
+        if data.format is not None:
+            found.append(_refuse(f"{path}.format", data.format, FORMATS, or_else="a loader of your own (data.loader)"))
+    return [error for error in found if error is not None]
+
+
+def _iterate_data(clients: Iterable[ClientSpec], server: DataSpec | None) -> Iterable[tuple[str, DataSpec]]:
+    for index, client in enumerate(clients):
+        if client.data is not None:
+            yield f"spec.clients[{index}].data", client.data
+    if server is not None:
+        yield "spec.server.data", server
+
+
+def _refuse(path: str, given: str, supported: tuple[str, ...], *, or_else: str = "") -> NotSupported | None:
+    if given in supported:
+        return None
+    usable = ", ".join(supported) + (f", or {or_else}" if or_else else "")
+    return NotSupported(
+        f"{path}: {given} is not in this version",
+        allowed=usable,
+        remedy="use one of these; README.md has the table of what works today",
+    )

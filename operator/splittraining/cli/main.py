@@ -1,0 +1,60 @@
+"""The entry point of `splittraining`: which command, and how its end becomes an exit code and a message."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+import splittraining
+from splittraining.api.errors import SplitTrainingError
+from splittraining.api.exit_codes import REMEDIES, ExitCode
+from splittraining.cli.arguments import build_parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The arguments, without the program's name; absent means this process's own.
+
+    Returns:
+        The exit code, as docs/exit-codes.md lists them.
+    """
+    arguments = build_parser(version=splittraining.__version__).parse_args(argv)
+    # By name: what one command needs, the others shall not have to import.
+    module = importlib.import_module(f"splittraining.cli.{arguments.module}")
+    execute: Callable[[argparse.Namespace], int] = module.execute
+    try:
+        return execute(arguments)
+    except SplitTrainingError as error:
+        return _report(error, error.exit_code, debug=arguments.debug)
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has seen enough. Nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except Exception as error:  # noqa: BLE001 - the last resort: a person gets a sentence, not a traceback
+        return _report(error, ExitCode.INTERNAL, debug=arguments.debug)
+
+
+def render_error(error: Exception, code: ExitCode) -> str:
+    """Renders an error as a person reads it: what is wrong, then what to do."""
+    text = str(error) if isinstance(error, SplitTrainingError) else f"{type(error).__name__}: {error}."
+    return text if "To do:" in text else f"{text} To do: {REMEDIES[code]}"
+
+
+def _report(error: Exception, code: ExitCode, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"error: {render_error(error, code)}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

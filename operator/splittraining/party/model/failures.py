@@ -1,0 +1,77 @@
+"""Where the user's own code stands in a traceback, and how its failures are told."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+import splittraining
+from splittraining.api.errors import ModelCodeFailed, OutOfMemory, SplitTrainingError
+
+_FOREIGN_FOLDERS = tuple(
+    os.path.join(os.path.dirname(os.path.abspath(str(package.__file__))), "") for package in (torch, splittraining)
+)
+_CPU_ALLOCATION_FAILED = "not enough memory: you tried to allocate"
+
+
+def is_user_file(filename: str) -> bool:
+    """Returns whether a code file is neither torch's nor this project's nor generated."""
+    return not filename.startswith("<") and not filename.startswith(_FOREIGN_FOLDERS)
+
+
+def render_place(error: BaseException) -> str:
+    """Renders file, line and source text of the deepest frame of the user's code, or nothing where there is none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: `{(error.text or '').strip()}`"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_user_file(frame.filename)]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}: `{frames[-1].line}`" if frames else ""
+
+
+def render_current_place() -> str:
+    """Renders file, line and source text of the innermost frame of the user's code on the stack of the caller."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if is_user_file(frame.f_code.co_filename):
+            text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+            return f"{frame.f_code.co_filename}, line {frame.f_lineno}: `{text}`"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def render_error(error: BaseException) -> str:
+    """Renders type and first line of an error: torch's messages go on for pages."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+@contextmanager
+def explain_user_code(what: str, *, remedy: str = "repair the code at that line") -> Iterator[None]:
+    """Turns whatever the user's code raises inside the block into an error that names its place.
+
+    Args:
+        what: What the code was doing, such as ``the model's factory x:build``.
+        remedy: What the reader should do.
+
+    Raises:
+        ModelCodeFailed: if the block raises anything but an error of ours.
+        OutOfMemory: if an allocation failed.
+    """
+    try:
+        yield
+    except SplitTrainingError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or _CPU_ALLOCATION_FAILED in str(error):
+            raise OutOfMemory(
+                f"{what} ran out of memory: {render_error(error)}",
+                remedy="give the party more memory, or make batchSize or the model smaller",
+            ) from error
+        place = render_place(error)
+        where = f" at {place}" if place else ""
+        raise ModelCodeFailed(f"{what} raised {render_error(error)}{where}", remedy=remedy) from error

@@ -1,0 +1,174 @@
+"""Puts one party together from its document: numerics, data, its share of the model, the loss, the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from splittraining.api.contract import Contract, Role, compute_source_digest
+from splittraining.api.errors import ContractMismatch
+from splittraining.api.party_document import PartyDocument
+from splittraining.api.spec.data import DataFile
+from splittraining.api.spec.schedule import ScheduleMode
+from splittraining.api.spec.training import NumericsMode
+from splittraining.api.wire_plan import CLIENT_OWNER
+from splittraining.party.data.dataset import Dataset, load_dataset
+from splittraining.party.data.row_ids import compute_row_ids_digest, order_by_id
+from splittraining.party.model.arguments import parse_arguments
+from splittraining.party.model.build import load_entrypoint
+from splittraining.party.training.engine import StepEngine
+from splittraining.party.training.feed import BatchFeed
+from splittraining.party.training.fingerprint import compute_fingerprint, prepare_numerics, select_device
+from splittraining.party.training.loss import build_loss
+from splittraining.party.training.metrics import MetricSet
+from splittraining.party.training.share import ModelShare
+from splittraining.party.wire.progress import Progress
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """One party, ready to connect."""
+
+    document: PartyDocument
+    share: ModelShare
+    engine: StepEngine
+    train: Dataset | None
+    test: Dataset | None
+    device: torch.device
+    fingerprint: dict[str, str]
+    progress: Progress
+
+    @property
+    def contract(self) -> Contract:
+        """What all parties agreed on."""
+        return self.document.contract
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether every step uses all parties."""
+        return self.contract.schedule.mode is ScheduleMode.JOINT
+
+    @property
+    def train_rows(self) -> int:
+        """Rows of this party's training set."""
+        return 0 if self.train is None else self.train.num_rows
+
+    @property
+    def test_rows(self) -> int:
+        """Rows of this party's test set."""
+        return 0 if self.test is None else self.test.num_rows
+
+    def build_feed(self, *, split: str, num_rows: int, row_ids_key: bytes) -> BatchFeed:
+        """Builds the feed of one split for this party.
+
+        Args:
+            split: ``train`` or ``test``.
+            num_rows: Rows of the split.
+            row_ids_key: Key of the digests; used in Joint only.
+        """
+        return BatchFeed(
+            self.train if split == "train" else self.test,
+            num_rows=num_rows,
+            batch_size=self.contract.training.batch_size,
+            seed=self.contract.training.seed,
+            client="" if self.is_joint else self.document.party,
+            row_ids_key=row_ids_key if self.is_joint else None,
+        )
+
+    def digest_ids(self, split: str, row_ids_key: bytes) -> str:
+        """Returns the keyed digest of all row ids of a split, in order; empty where none are compared."""
+        dataset = self.train if split == "train" else self.test
+        if not self.is_joint or dataset is None or dataset.ids is None:
+            return ""
+        return compute_row_ids_digest(row_ids_key, scope=f"all/{split}", ids=dataset.ids).hex()
+
+    def build_metrics(self) -> MetricSet:
+        """Builds empty sums for one evaluation."""
+        return MetricSet(self.contract.training.evaluation.metrics, self.contract.training.loss.name)
+
+
+def find_owner(document: PartyDocument) -> str:
+    """Returns the name under which this party owns stages: its own in Joint, else its role's."""
+    if document.role is Role.SERVER or document.contract.schedule.mode is ScheduleMode.JOINT:
+        return document.party
+    return CLIENT_OWNER
+
+
+def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> Assembly:
+    """Builds one party.
+
+    Raises:
+        SplitTrainingError: for anything in the contract, the model, the data or the device that cannot be used.
+    """
+    contract = document.contract
+    numerics = contract.training.numerics
+    device = select_device(document.device)
+    prepare_numerics(
+        intra_op_threads=numerics.intra_op_threads, device=device, exact=numerics.mode is NumericsMode.EXACT
+    )
+    check_source(document)
+    train, test = _load_data(document)
+    owner = find_owner(document)
+    share = ModelShare(contract, owner=owner, source_path=document.source_path, device=device)
+    progress = Progress(monotonic_s)
+    engine = StepEngine(
+        owner=owner,
+        wire_plan=share.wire_plan,
+        runners=share.runners,
+        optimizer=share.optimizer,
+        loss=build_loss(contract.training.loss, lambda entry: load_entrypoint(entry, document.source_path)),
+        device=device,
+        party=document.party,
+        progress=progress,
+    )
+    fingerprint = compute_fingerprint(intra_op_threads=numerics.intra_op_threads, device=device)
+    return Assembly(document, share, engine, train, test, device, fingerprint, progress)
+
+
+def check_source(document: PartyDocument) -> None:
+    """Refuses source files that are not those the contract names.
+
+    Raises:
+        ContractMismatch: with both digests.
+    """
+    expected = document.contract.source_digest
+    if not document.source_path:
+        return
+    files = {path.name: path.read_bytes() for path in sorted(Path(document.source_path).glob("*.py"))}
+    given = compute_source_digest(files)
+    if given != expected:
+        raise ContractMismatch(
+            f"the model's source files {sorted(files)} have digest {given}",
+            allowed=f"the source that the contract names, {expected}",
+            remedy="give every party the same source files",
+        )
+
+
+def _load_data(document: PartyDocument) -> tuple[Dataset | None, Dataset | None]:
+    spec = document.data
+    if spec is None:
+        return None, None
+    loader = None
+    if spec.loader is not None:
+        function = load_entrypoint(spec.loader.entrypoint, document.source_path)
+        loader = partial(function, **parse_arguments(function, spec.loader.arguments))
+    is_joint = document.contract.schedule.mode is ScheduleMode.JOINT
+
+    def load(file: DataFile | None) -> Dataset | None:
+        if file is None:
+            return None
+        dataset = load_dataset(
+            spec,
+            file,
+            root=document.data_path,
+            inputs=document.contract.model.inputs,
+            label=document.contract.model.label,
+            loader=loader,
+        )
+        return order_by_id(dataset) if is_joint else dataset
+
+    return load(spec.train), load(spec.test)

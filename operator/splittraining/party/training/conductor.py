@@ -1,0 +1,351 @@
+"""The server's side of the training: it says who trains when, runs the server's segment, and carries sealed hand-offs.
+
+Rounds are turns (schedule), then an evaluation where one is due. A step boundary between two rounds is where all
+parties' states match: a matched checkpoint is taken there, before the next turn is ordered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import TypeVar
+
+from splittraining.api.errors import DataInvalid, ProtocolViolation
+from splittraining.api.report import PartyState
+from splittraining.api.spec.schedule import HandOff as HandOffMode
+from splittraining.api.wire_plan import CLIENT_OWNER
+from splittraining.party.training.assembly import Assembly
+from splittraining.party.training.feed import BatchFeed
+from splittraining.party.training.metrics import EvaluationSums, combine_evaluations
+from splittraining.party.training.schedule import PlannedTurn, count_steps, plan_turns
+from splittraining.party.training.sealed_mail import BlobKind, SealedMail
+from splittraining.party.training.telemetry import Telemetry
+from splittraining.party.wire.handshake import Hello
+from splittraining.party.wire.link import Link, relay_blob
+from splittraining.party.wire.message import Message
+from splittraining.party.wire.orders import (
+    Evaluate,
+    Evaluated,
+    Finish,
+    Finished,
+    HandOff,
+    HandOffDone,
+    PeerCard,
+    Prepare,
+    Prepared,
+    SealedNotice,
+    Turn,
+    TurnDone,
+    TurnSpan,
+)
+
+M = TypeVar("M", bound=Message)
+
+MAX_STATE_BYTES = 1 << 36
+"""Bound of one relayed hand-off. It is never held here as a whole, so the bound only keeps a lie finite."""
+
+
+class Conductor:
+    """Drives one training from Prepare to Finish.
+
+    Args:
+        assembly: The server party.
+        links: To every client, by name.
+        hellos: What every client said of itself.
+        mail: For blobs to the server itself (the key of row-id digests, where it holds labels).
+        telemetry: Told of every step and round.
+        monotonic_s: A clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        *,
+        links: Mapping[str, Link],
+        hellos: Mapping[str, Hello],
+        mail: SealedMail,
+        telemetry: Telemetry,
+        monotonic_s: Callable[[], float],
+    ) -> None:
+        self._assembly = assembly
+        self._document = assembly.document
+        self._clients = [party.name for party in assembly.contract.clients]
+        self._links = links
+        self._mail = mail
+        self._telemetry = telemetry
+        self._monotonic_s = monotonic_s
+        self._train_rows = {name: hellos[name].train_rows for name in self._clients}
+        self._test_rows = {name: hellos[name].test_rows for name in self._clients}
+        self._row_ids_key = b""
+        self._sequence = 0
+        self._step = 0
+        self._cards = {name: _require_card(name, hellos[name]) for name in self._clients}
+        sequential = assembly.contract.schedule.sequential
+        self._hands_off = sequential is not None and sequential.handoff is HandOffMode.VIA_SERVER
+        self._holder = self._clients[0]
+        """Who trained last: has the client segment and its optimizer's state. At the start all clients are alike."""
+        self._current = list(self._clients)
+        """Who has the current weights of the client segment, the latest recipient last."""
+
+    def run(self) -> None:
+        """Runs the whole training.
+
+        Raises:
+            SplitTrainingError: whatever ended it.
+        """
+        self._prepare()
+        every_rounds = self._assembly.contract.training.evaluation.every_rounds
+        for round_number, turns in groupby(self._plan_turns(), key=attrgetter("round")):
+            started_s = self._monotonic_s()
+            rows, loss_sum = self._run_round(turns)
+            metrics = {"train_loss": loss_sum / rows}
+            if round_number % every_rounds == 0 or round_number == self._document.rounds:
+                metrics |= self._evaluate(round_number)
+            record = {"round": round_number, "step": self._step, "seconds": self._monotonic_s() - started_s}
+            self._telemetry.record_round(record, metrics)
+        self._finish()
+
+    # --- before the first step ----------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        if self._assembly.is_joint:
+            self._check_aligned_counts()
+        num_steps = self._count_steps()
+        secret_holder = self._clients[0]
+        for name in self._clients:
+            for card in self._cards_for(name):
+                self._links[name].send_control(PeerCard(card=card))
+            order = Prepare(
+                secret_holder=secret_holder,
+                train_rows=self._train_rows[name],
+                test_rows=self._test_rows[name],
+                steps=num_steps,
+            )
+            self._links[name].send_control(order)
+        self._mail.admit(self._cards_for(self._document.party))
+        for name in self._clients[1:]:
+            self._relay(secret_holder, name, kind=BlobKind.CLIENT_SECRET)
+        if self._assembly.train is not None:
+            notice = self._recv(secret_holder, SealedNotice)
+            link = self._links[secret_holder]
+            self._row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
+        self._check_aligned_ids({name: self._recv(name, Prepared) for name in self._clients})
+        self._telemetry.enter(PartyState.READY, steps=num_steps)
+
+    def _check_aligned_counts(self) -> None:
+        for split, rows, own in (
+            ("training", self._train_rows, self._assembly.train_rows),
+            ("test", self._test_rows, self._assembly.test_rows),
+        ):
+            counts = dict(rows) | ({self._document.party: own} if self._assembly.train is not None else {})
+            if len(set(counts.values())) > 1:
+                given = ", ".join(f"{name} has {count}" for name, count in counts.items())
+                raise DataInvalid(
+                    f"the {split} sets have different numbers of rows: {given}",
+                    allowed="the same rows, by idColumn, at every party of a Joint schedule",
+                    remedy="keep only the rows whose ids every party has",
+                )
+
+    def _check_aligned_ids(self, prepared: Mapping[str, Prepared]) -> None:
+        if not self._assembly.is_joint:
+            return
+        for split in ("train", "test"):
+            digests = {name: getattr(answer, f"{split}_ids_digest") for name, answer in prepared.items()}
+            own = self._assembly.digest_ids(split, self._row_ids_key)
+            if own:
+                digests[self._document.party] = own
+            first = next(iter(digests))
+            others = sorted(name for name, digest in digests.items() if digest != digests[first])
+            if others:
+                raise DataInvalid(
+                    f"the {split} rows of {', '.join(others)} have other ids than those of {first}",
+                    allowed="the same ids in idColumn at every party of a Joint schedule",
+                    remedy="keep only the rows whose ids every party has, and name the same kind of id everywhere",
+                )
+
+    def _cards_for(self, party: str) -> list[dict[str, str]]:
+        cards = dict(self._cards)
+        cards[self._document.party] = self._mail.build_card()
+        return [card for name, card in cards.items() if name != party]
+
+    # --- rounds -------------------------------------------------------------------------------------------------------
+
+    def _plan_turns(self) -> Iterator[PlannedTurn]:
+        return plan_turns(
+            self._assembly.contract.schedule,
+            rounds=self._document.rounds,
+            batch_size=self._assembly.contract.training.batch_size,
+            train_rows=self._train_rows,
+            clients=self._clients,
+        )
+
+    def _count_steps(self) -> int:
+        return count_steps(
+            self._assembly.contract.schedule,
+            rounds=self._document.rounds,
+            batch_size=self._assembly.contract.training.batch_size,
+            train_rows=self._train_rows,
+            clients=self._clients,
+        )
+
+    def _run_round(self, turns: Iterator[PlannedTurn]) -> tuple[int, float]:
+        """Runs the turns of one round; returns trained rows and the row-weighted sum of losses."""
+        rows, loss_sum = 0, 0.0
+        for turn in turns:
+            if not self._assembly.is_joint:
+                self._pass_to(turn.clients[0], weights_only=False)
+            turn_rows, turn_loss_sum = self._run_turn(turn)
+            rows += turn_rows
+            loss_sum += turn_loss_sum
+        return rows, loss_sum
+
+    def _run_turn(self, turn: PlannedTurn) -> tuple[int, float]:
+        active = turn.clients[0] if len(turn.clients) == 1 else "all"
+        self._telemetry.enter(PartyState.TRAINING, round=turn.round, active_party=active)
+        spans = tuple(
+            TurnSpan(epoch=span.epoch, first_batch=span.first_batch, num_batches=span.num_batches)
+            for span in turn.spans
+        )
+        for name in turn.clients:
+            order = Turn(round=turn.round, first_step=turn.first_step, spans=spans)
+            self._links[name].send_control(order)
+        feed = self._build_feed("train", turn.clients[0])
+        links = self._links_of(turn.clients)
+        rows, loss_sum = 0, 0.0
+        for given in feed.iterate_training(turn.spans, first_step=turn.first_step):
+            loss = self._assembly.engine.train(given, links)
+            rows += given.rows
+            loss_sum += 0.0 if loss is None else loss * given.rows
+            self._step = given.step
+            self._telemetry.record_step(
+                step=given.step, round_number=turn.round, rows=given.rows, loss=loss, client=active
+            )
+        for name in turn.clients:
+            done = self._recv(name, TurnDone)
+            loss_sum += float(done.loss_sum or 0.0)
+        return rows, loss_sum
+
+    # --- evaluation and the end ---------------------------------------------------------------------------------------
+
+    def _evaluate(self, round_number: int) -> dict[str, float]:
+        """Runs the test rows of every client that has some; empty where nobody has."""
+        groups = [self._clients] if self._assembly.is_joint else [[name] for name in self._ring()]
+        sums: list[EvaluationSums] = []
+        pooled = self._assembly.build_metrics()
+        for group in groups:
+            if not self._test_rows[group[0]]:
+                continue
+            if not self._assembly.is_joint:
+                self._pass_to(group[0], weights_only=True)
+            self._telemetry.enter(PartyState.EVALUATING, active_party=group[0] if len(group) == 1 else "all")
+            for name in group:
+                self._links[name].send_control(Evaluate(round=round_number, step=self._step))
+            links = self._links_of(group)
+            for given in self._build_feed("test", group[0]).iterate_test(step=self._step):
+                self._assembly.engine.evaluate(given, links, pooled)
+            answers = [self._recv(name, Evaluated) for name in group]
+            sums += [EvaluationSums.from_texts(answer.sums) for answer in answers if answer.sums]
+        if self._assembly.engine.computes_loss:
+            sums = [pooled.summary()]
+        return combine_evaluations(sums)
+
+    def _finish(self) -> None:
+        """Gives every institution the same final weights, and lets all write them."""
+        self._telemetry.enter(PartyState.FINISHING, active_party="")
+        if not self._assembly.is_joint:
+            for name in self._ring():
+                self._pass_to(name, weights_only=True)
+        for name in self._clients:
+            self._links[name].send_control(Finish(step=self._step))
+        self._assembly.share.write_result(
+            Path(self._document.output_path) / "result",
+            party=self._document.party,
+            contract_digest=self._document.contract_digest,
+            generation=self._document.generation,
+            step=self._step,
+        )
+        for name in self._clients:
+            self._recv(name, Finished)
+
+    # --- hand-offs ----------------------------------------------------------------------------------------------------
+
+    def _ring(self) -> list[str]:
+        """Returns the clients in the order of turns, beginning with the one that trained last."""
+        start = self._clients.index(self._holder)
+        return self._clients[start:] + self._clients[:start]
+
+    def _pass_to(self, recipient: str, *, weights_only: bool) -> None:
+        """Sees to it that a client has the current client segment before it trains or evaluates.
+
+        For a turn the one that trained last hands on everything; for an evaluation or the end its weights are enough
+        and may come from whoever has them.
+        """
+        if not self._hands_off:
+            return
+        if weights_only:
+            if recipient in self._current:
+                return
+            sender = self._current[-1]
+        else:
+            if recipient == self._holder:
+                self._current = [recipient]
+                return
+            sender = self._holder
+        self._sequence += 1
+        self._links[sender].send_control(
+            HandOff(recipient=recipient, sequence=self._sequence, step=self._step, weights_only=weights_only)
+        )
+        self._relay(sender, recipient, kind=BlobKind.HAND_OFF)
+        self._recv(recipient, HandOffDone)
+        if weights_only:
+            self._current.append(recipient)
+        else:
+            self._holder, self._current = recipient, [recipient]
+
+    def _relay(self, sender: str, recipient: str, *, kind: BlobKind) -> None:
+        """Carries one sealed blob from client to client, piece by piece, without keeping or reading it."""
+        notice = self._recv(sender, SealedNotice)
+        size_bytes = sum(notice.piece_sizes)
+        if (notice.kind, notice.sender, notice.recipient) != (kind, sender, recipient) or size_bytes > MAX_STATE_BYTES:
+            raise ProtocolViolation(
+                f"{sender} announced a sealed {notice.kind} from {notice.sender} to {notice.recipient}"
+                f" of {size_bytes} bytes",
+                allowed=f"a sealed {kind} from {sender} to {recipient} of at most {MAX_STATE_BYTES} bytes",
+                remedy="use the same version of splittraining at every party",
+            )
+        self._links[recipient].send_control(notice)
+        relay_blob(self._links[sender], self._links[recipient], notice.sequence, size_bytes)
+
+    # --- small things -------------------------------------------------------------------------------------------------
+
+    def _build_feed(self, split: str, client: str) -> BatchFeed:
+        rows = self._train_rows if split == "train" else self._test_rows
+        return self._assembly.build_feed(split=split, num_rows=rows[client], row_ids_key=self._row_ids_key)
+
+    def _links_of(self, clients: Sequence[str]) -> Mapping[str, Link]:
+        """Returns links by owner name: of the client whose turn it is, or of all parties of a joint step."""
+        if self._assembly.is_joint:
+            return self._links
+        return {CLIENT_OWNER: self._links[clients[0]]}
+
+    def _recv(self, client: str, kind: type[M]) -> M:
+        message = self._links[client].recv_control()
+        if not isinstance(message, kind):
+            raise ProtocolViolation(
+                f"message {message.type} came from {client} out of turn",
+                allowed=kind.__name__,
+                remedy="use the same version of splittraining at every party",
+            )
+        return message
+
+
+def _require_card(client: str, hello: Hello) -> dict[str, str]:
+    if hello.sealing_key is None:
+        raise ProtocolViolation(
+            f"{client}'s Hello has no sealing key",
+            allowed="a key that the other clients can seal to",
+            remedy="use the same version of splittraining at every party",
+        )
+    return hello.sealing_key

@@ -1,0 +1,290 @@
+"""One step of one party: its stages in forward order, the loss where it lives, its stages backward, its optimizer.
+
+The same program runs at every party of every topology: it walks the wire plan's stages, runs those it owns, and sends
+or receives what crosses. What must be the same to the bit as the unsplit model is in StageRunner; what is here is the
+order of work. Gradients leave before the optimizer step, so that the peer computes while this party updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+from splittraining.api.errors import DataInvalid
+from splittraining.api.wire_plan import Transfer, ValueSource, WirePlan
+from splittraining.party.training.loss import check_finite_loss
+from splittraining.party.training.metrics import MetricSet
+from splittraining.party.training.stage import StageRunner
+from splittraining.party.wire.link import ReceivedTensor
+from splittraining.party.wire.progress import Progress
+
+NO_DIGEST = bytes(16)
+"""Batch digest of schedules that do not align rows."""
+
+LABEL = "label"
+"""Name of the label's value in every wire plan."""
+
+
+class TensorLink(Protocol):
+    """What the engine needs of a link to a peer."""
+
+    def send_tensor(
+        self,
+        transfer: Transfer,
+        tensor: torch.Tensor | None,
+        *,
+        step: int,
+        rows: int,
+        training: bool,
+        batch_digest: bytes = NO_DIGEST,
+    ) -> None:
+        """Sends one value or gradient."""
+
+    def recv_tensor(
+        self, transfer: Transfer, *, step: int, rows: int | None, training: bool, batch_digest: bytes | None
+    ) -> ReceivedTensor:
+        """Waits for exactly this value or gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """What one party brings to one step. A party without data has neither arguments nor label."""
+
+    step: int
+    rows: int
+    arguments: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    label: torch.Tensor | None = None
+    batch_digest: bytes | None = None
+    """Keyed digest of the batch's row ids where this party knows them."""
+
+
+Links = Mapping[str, TensorLink]
+"""The link to use for each owner name of the wire plan."""
+
+
+class StepEngine:
+    """Runs steps for one owner.
+
+    Args:
+        owner: This party's owner name in the wire plan.
+        wire_plan: The plan all parties agreed on.
+        runners: The stages this owner runs, by index.
+        optimizer: Over all parameters of those stages, or None where there are none.
+        loss: The loss, used on the loss stage's owner only.
+        device: Where tensors are computed.
+        party: Name for messages.
+        progress: Told of every phase, read by the heartbeats.
+    """
+
+    def __init__(
+        self,
+        *,
+        owner: str,
+        wire_plan: WirePlan,
+        runners: Mapping[int, StageRunner],
+        optimizer: torch.optim.Optimizer | None,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None,
+        device: torch.device,
+        party: str,
+        progress: Progress,
+    ) -> None:
+        self._owner = owner
+        self._plan = wire_plan
+        self._runners = runners
+        self._optimizer = optimizer
+        self._loss = loss
+        self._device = device
+        self._party = party
+        self._progress = progress
+        self._forward_into = {stage.index: tuple(wire_plan.iterate_forward(stage.index)) for stage in wire_plan.stages}
+        self._backward_from = {
+            stage.index: tuple(wire_plan.iterate_backward(stage.index)) for stage in wire_plan.stages
+        }
+        self._read_by = {
+            stage.index: tuple(
+                value.name
+                for value in wire_plan.values
+                if stage.index in value.consumers and value.source is not ValueSource.LABEL
+            )
+            for stage in wire_plan.stages
+        }
+
+    @property
+    def computes_loss(self) -> bool:
+        """Whether this owner runs the loss stage."""
+        return self._plan.loss_stage in self._runners
+
+    def train(
+        self, given: StepInput, links: Links, *, while_waiting: Callable[[], None] = lambda: None
+    ) -> float | None:
+        """Runs one training step.
+
+        Args:
+            given: This party's batch.
+            links: The link for each owner this party exchanges values with.
+            while_waiting: Called once between the forward and the backward pass, for example to fetch the next batch.
+
+        Returns:
+            The loss where this party computes it, else None.
+
+        Raises:
+            NumericsInvalid: if the loss is not finite.
+            DataInvalid: if two parties bring different rows to one step.
+            ProtocolViolation: if a peer sends anything but what the plan says.
+        """
+        if self._optimizer is not None:
+            self._optimizer.zero_grad(set_to_none=True)
+        output, held, digest = self._forward(given, links, training=True)
+        while_waiting()
+        loss = self._compute_loss(output, held, given) if self.computes_loss else None
+        self._backward(given, links, loss, digest)
+        self._progress.mark(given.step, "optimizer")
+        if self._optimizer is not None:
+            self._optimizer.step()
+        self._progress.mark(given.step, "done")
+        return None if loss is None else float(loss.detach())
+
+    @torch.no_grad()
+    def evaluate(self, given: StepInput, links: Links, metrics: MetricSet | None) -> None:
+        """Runs one batch forward in evaluation mode and counts it where this party computes the loss."""
+        output, held, _ = self._forward(given, links, training=False)
+        if self.computes_loss and metrics is not None:
+            assert output is not None
+            label = self._label_of(held, given)
+            metrics.update(output, label, self._require_loss()(output, label), given.rows)
+        self._progress.mark(given.step, "evaluated")
+
+    def _forward(
+        self, given: StepInput, links: Links, *, training: bool
+    ) -> tuple[torch.Tensor | None, dict[str, torch.Tensor], bytes]:
+        """Walks the stages in forward order; returns the output, all values held here and the batch's digest."""
+        held: dict[str, torch.Tensor] = {}
+        digest = _KnownDigest(given.batch_digest, self._party, given.step)
+        if given.label is not None:
+            held[LABEL] = given.label.to(self._device)
+        arguments = {name: tensor.to(self._device) for name, tensor in given.arguments.items()}
+        output: torch.Tensor | None = None
+        for stage in self._plan.stages:
+            transfers = self._forward_into[stage.index]
+            runner = self._runners.get(stage.index)
+            if runner is None:
+                self._send(transfers, held, links, given, training=training, digest=digest.current)
+                continue
+            self._progress.mark(given.step, "waiting for values" if transfers else "forward")
+            for transfer in transfers:
+                received = links[transfer.sender].recv_tensor(
+                    transfer, step=given.step, rows=given.rows, training=training, batch_digest=None
+                )
+                digest.check(received.batch_digest, transfer.sender)
+                assert received.tensor is not None  # only gradients can be none; the link refuses others
+                held[transfer.value.name] = received.tensor.to(self._device)
+            self._progress.mark(given.step, "forward")
+            incoming = {name: held[name] for name in self._read_by[stage.index]}
+            held.update(runner.forward(arguments, incoming, training=training, step=given.step))
+            output = runner.output if stage.index == self._plan.loss_stage else output
+        return output, held, digest.current
+
+    def _backward(self, given: StepInput, links: Links, loss: torch.Tensor | None, digest: bytes) -> None:
+        """Walks the stages in reverse; gradients of a value go to the previous stage that holds it."""
+        returned: dict[tuple[str, int], torch.Tensor | None] = {}
+        for stage in reversed(self._plan.stages):
+            runner = self._runners.get(stage.index)
+            if runner is None:
+                self._receive_gradients(stage.index, returned, given, links, digest)
+                continue
+            self._progress.mark(given.step, "backward")
+            arriving = {name: tensor for (name, target), tensor in returned.items() if target == stage.index}
+            gradients = runner.backward(arriving, loss if stage.index == self._plan.loss_stage else None)
+            crossing = {transfer.value.name for transfer in self._backward_from[stage.index]}
+            self._send(
+                self._backward_from[stage.index], gradients, links, given, training=True, digest=digest
+            )
+            for value in self._plan.values:
+                if value.differentiable and stage.index in value.consumers and value.name not in crossing:
+                    earlier = (value.producer, *(index for index in value.consumers if index < stage.index))
+                    returned[value.name, earlier[-1]] = gradients[value.name]
+
+    def _receive_gradients(
+        self,
+        stage: int,
+        returned: dict[tuple[str, int], torch.Tensor | None],
+        given: StepInput,
+        links: Links,
+        digest: bytes,
+    ) -> None:
+        for transfer in self._backward_from[stage]:
+            if transfer.receiver != self._owner:
+                continue
+            self._progress.mark(given.step, "waiting for gradients")
+            received = links[transfer.sender].recv_tensor(
+                transfer, step=given.step, rows=given.rows, training=True, batch_digest=digest
+            )
+            tensor = received.tensor
+            returned[transfer.value.name, transfer.to_stage] = None if tensor is None else tensor.to(self._device)
+
+    def _send(
+        self,
+        transfers: Sequence[Transfer],
+        tensors: Mapping[str, torch.Tensor | None],
+        links: Links,
+        given: StepInput,
+        *,
+        training: bool,
+        digest: bytes,
+    ) -> None:
+        for transfer in transfers:
+            if transfer.sender == self._owner:
+                links[transfer.receiver].send_tensor(
+                    transfer,
+                    tensors[transfer.value.name],
+                    step=given.step,
+                    rows=given.rows,
+                    training=training,
+                    batch_digest=digest,
+                )
+
+    def _compute_loss(
+        self, output: torch.Tensor | None, held: Mapping[str, torch.Tensor], given: StepInput
+    ) -> torch.Tensor:
+        assert output is not None  # the loss stage always leaves an output
+        loss = self._require_loss()(output, self._label_of(held, given))
+        check_finite_loss(float(loss.detach()), step=given.step, party=self._party)
+        return loss
+
+    def _label_of(self, held: Mapping[str, torch.Tensor], given: StepInput) -> torch.Tensor:
+        if LABEL not in held:
+            raise DataInvalid(
+                f"party {self._party} computes the loss at step {given.step} but has no labels",
+                remedy="name data.label at the party that holds the labels",
+            )
+        return held[LABEL]
+
+    def _require_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        assert self._loss is not None  # given to every owner of the loss stage
+        return self._loss
+
+
+class _KnownDigest:
+    """The digest of the step's rows: this party's own, else the first one a peer sends; all others must be equal."""
+
+    def __init__(self, own: bytes | None, party: str, step: int) -> None:
+        self._digest = own
+        self._source = party
+        self._step = step
+
+    @property
+    def current(self) -> bytes:
+        return NO_DIGEST if self._digest is None else self._digest
+
+    def check(self, digest: bytes, sender: str) -> None:
+        if self._digest is None:
+            self._digest, self._source = digest, sender
+        elif digest != self._digest:
+            raise DataInvalid(
+                f"step {self._step}: {sender} sent a batch of other rows, or in another order, than {self._source} has",
+                allowed="every party brings the same rows, ordered by the same ids, to one step",
+                remedy="compare idColumn and the files' row ids at the two parties",
+            )

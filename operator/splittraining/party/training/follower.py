@@ -1,0 +1,217 @@
+"""A client's side of the training: it does what the conductor orders, and nothing it did not agree to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from splittraining.api.errors import ProtocolViolation
+from splittraining.api.report import PartyState
+from splittraining.api.spec.model import Initialization
+from splittraining.party.training.assembly import Assembly
+from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret, draw_client_secret
+from splittraining.party.training.feed import BatchFeed, Prefetched
+from splittraining.party.training.metrics import render_number
+from splittraining.party.training.schedule import Span
+from splittraining.party.training.sealed_mail import BlobKind, SealedMail
+from splittraining.party.training.telemetry import Telemetry
+from splittraining.party.wire.link import Link
+from splittraining.party.wire.message import Message
+from splittraining.party.wire.orders import (
+    Evaluate,
+    Evaluated,
+    Finish,
+    Finished,
+    HandOff,
+    HandOffDone,
+    PeerCard,
+    Prepare,
+    Prepared,
+    SealedNotice,
+    Turn,
+    TurnDone,
+)
+
+SECRET_SEQUENCE = 0
+"""Number of the blob that carries a secret; hand-offs count from 1."""
+
+
+class Follower:
+    """Follows one training from Prepare to Finish.
+
+    Args:
+        assembly: This party.
+        link: To the server.
+        mail: For blobs to and from other clients.
+        telemetry: Told of every step.
+        entropy: Source of random bytes for the clients' secret.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        *,
+        link: Link,
+        mail: SealedMail,
+        telemetry: Telemetry,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._assembly = assembly
+        self._document = assembly.document
+        self._link = link
+        self._links = {stage.owner: link for stage in assembly.share.wire_plan.stages}
+        self._mail = mail
+        self._telemetry = telemetry
+        self._entropy = entropy
+        self._train_feed: BatchFeed | None = None
+        self._test_feed: BatchFeed | None = None
+        self._last_step = 0
+
+    def run(self) -> None:
+        """Follows orders until Finish.
+
+        Raises:
+            SplitTrainingError: whatever ended the training.
+        """
+        self._prepare()
+        while True:
+            self._telemetry.enter(PartyState.WAITING)
+            order = self._link.recv_control()
+            match order:
+                case Turn():
+                    self._train(order)
+                case Evaluate():
+                    self._evaluate(order)
+                case HandOff():
+                    self._hand_off(order)
+                case SealedNotice():
+                    self._take_over(order)
+                case Finish():
+                    self._finish(order)
+                    return
+                case _:
+                    raise _refuse(order, "Turn, Evaluate, HandOff, SealedNotice or Finish")
+
+    def _prepare(self) -> None:
+        cards = []
+        order = self._link.recv_control()
+        while isinstance(order, PeerCard):
+            cards.append(order.card)
+            order = self._link.recv_control()
+        if not isinstance(order, Prepare):
+            raise _refuse(order, "PeerCard or Prepare")
+        self._mail.admit(cards)
+        secret = self._agree_on_secret(order)
+        if self._assembly.contract.model.initialization is Initialization.CLIENTS_ONLY:
+            self._assembly.share.initialize(secret.initialization_seed)
+        rows = (order.train_rows, order.test_rows) if self._assembly.is_joint else self._own_rows()
+        self._train_feed, self._test_feed = (
+            self._assembly.build_feed(split=split, num_rows=num_rows, row_ids_key=secret.row_ids_key)
+            for split, num_rows in zip(("train", "test"), rows, strict=True)
+        )
+        self._link.send_control(
+            Prepared(
+                train_ids_digest=self._assembly.digest_ids("train", secret.row_ids_key),
+                test_ids_digest=self._assembly.digest_ids("test", secret.row_ids_key),
+            )
+        )
+        self._telemetry.enter(PartyState.READY, steps=order.steps)
+
+    def _agree_on_secret(self, order: Prepare) -> ClientSecret:
+        """Draws the secret and seals it to the others, or opens the one that the holder sealed to us."""
+        own = self._document.party
+        if order.secret_holder != own:
+            notice = self._recv_notice()
+            if notice.sender != order.secret_holder:
+                raise _refuse(notice, f"a sealed secret from {order.secret_holder}")
+            data = self._mail.recv(self._link, notice, kind=BlobKind.CLIENT_SECRET, max_bytes=1024)
+            return ClientSecret(data[:SECRET_BYTES])
+        secret = draw_client_secret(self._entropy)
+        for party in self._assembly.contract.clients:
+            if party.name != own:
+                self._mail.send(
+                    self._link,
+                    kind=BlobKind.CLIENT_SECRET,
+                    recipient=party.name,
+                    sequence=SECRET_SEQUENCE,
+                    data=secret.secret,
+                )
+        for party in self._assembly.contract.parties:
+            if party.holds_data and party not in self._assembly.contract.clients:
+                self._mail.send(
+                    self._link,
+                    kind=BlobKind.ROW_IDS_KEY,
+                    recipient=party.name,
+                    sequence=SECRET_SEQUENCE,
+                    data=secret.row_ids_key,
+                )
+        return secret
+
+    def _train(self, order: Turn) -> None:
+        self._telemetry.enter(PartyState.TRAINING, round=order.round, active_party=self._document.party)
+        assert self._train_feed is not None  # set by _prepare
+        spans = [Span(span.epoch, span.first_batch, span.num_batches) for span in order.spans]
+        inputs = Prefetched(self._train_feed.iterate_training(spans, first_step=order.first_step))
+        rows, loss_sum = 0, 0.0
+        for given in inputs:
+            loss = self._assembly.engine.train(given, self._links, while_waiting=inputs.fetch)
+            rows += given.rows
+            loss_sum += 0.0 if loss is None else loss * given.rows
+            self._last_step = given.step
+            self._telemetry.record_step(
+                step=given.step, round_number=order.round, rows=given.rows, loss=loss, client=self._document.party
+            )
+        sums = render_number(loss_sum) if self._assembly.engine.computes_loss else ""
+        self._link.send_control(TurnDone(step=self._last_step, rows=rows, loss_sum=sums))
+
+    def _evaluate(self, order: Evaluate) -> None:
+        self._telemetry.enter(PartyState.EVALUATING, round=order.round)
+        assert self._test_feed is not None  # set by _prepare
+        metrics = self._assembly.build_metrics()
+        rows = 0
+        for given in self._test_feed.iterate_test(step=order.step):
+            self._assembly.engine.evaluate(given, self._links, metrics)
+            rows += given.rows
+        sums = metrics.summary().as_texts() if self._assembly.engine.computes_loss else ()
+        self._link.send_control(Evaluated(rows=rows, sums=sums))
+
+    def _hand_off(self, order: HandOff) -> None:
+        data = self._assembly.share.export_state(step=order.step, weights_only=order.weights_only)
+        self._mail.send(
+            self._link, kind=BlobKind.HAND_OFF, recipient=order.recipient, sequence=order.sequence, data=data
+        )
+
+    def _take_over(self, notice: SealedNotice) -> None:
+        data = self._mail.recv(
+            self._link, notice, kind=BlobKind.HAND_OFF, max_bytes=self._assembly.share.count_state_bytes()
+        )
+        self._assembly.share.import_state(data)
+        self._link.send_control(HandOffDone(sequence=notice.sequence))
+
+    def _finish(self, order: Finish) -> None:
+        self._telemetry.enter(PartyState.FINISHING)
+        digest = self._assembly.share.write_result(
+            Path(self._document.output_path) / "result",
+            party=self._document.party,
+            contract_digest=self._document.contract_digest,
+            generation=self._document.generation,
+            step=order.step,
+        )
+        self._link.send_control(Finished(manifest_digest=digest))
+
+    def _own_rows(self) -> tuple[int, int]:
+        return self._assembly.train_rows, self._assembly.test_rows
+
+    def _recv_notice(self) -> SealedNotice:
+        message = self._link.recv_control()
+        if not isinstance(message, SealedNotice):
+            raise _refuse(message, "SealedNotice")
+        return message
+
+
+def _refuse(message: Message, allowed: str) -> ProtocolViolation:
+    return ProtocolViolation(
+        f"message {message.type} came from the server out of turn",
+        allowed=allowed,
+        remedy="use the same version of splittraining at every party",
+    )

@@ -1,0 +1,126 @@
+"""What a party tells about itself while it runs: reports to the intake and one line per step in metrics.jsonl."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from splittraining.api.errors import SplitTrainingError
+from splittraining.api.exit_codes import ExitCode
+from splittraining.api.report import LinkBytes, Metric, PartyState, Report
+from splittraining.party.training.results import JsonLines
+
+_KIBIBYTE = 1024
+
+
+class ReportSink(Protocol):
+    """Where reports go: the intake client, or a list in a test."""
+
+    def send(self, report: Report, *, urgent: bool = False) -> None:
+        """Takes a report; a later one may replace it before it is sent."""
+
+    def close(self, final: Report) -> None:
+        """Sends the last report, within a bounded time."""
+
+
+class Telemetry:
+    """One party's reports and metrics.
+
+    Args:
+        party: Who reports.
+        generation: Generation of the run.
+        rounds: Rounds to train.
+        device: Text for status.
+        sink: Where reports go.
+        metrics: The metrics file.
+        count_links: Returns the bytes per peer so far.
+        monotonic_s: A clock that never goes back.
+        period_s: Least time between two reports that announce no transition.
+    """
+
+    def __init__(
+        self,
+        *,
+        party: str,
+        generation: int,
+        rounds: int,
+        device: str,
+        sink: ReportSink,
+        metrics: JsonLines,
+        count_links: Callable[[], Iterable[LinkBytes]],
+        monotonic_s: Callable[[], float],
+        period_s: float,
+    ) -> None:
+        self._sink = sink
+        self._metrics = metrics
+        self._count_links = count_links
+        self._monotonic_s = monotonic_s
+        self._period_s = period_s
+        self._sent_at_s = -period_s
+        self._report = Report(
+            party=party, generation=generation, sequence=0, state=PartyState.STARTING, rounds=rounds, device=device
+        )
+        self._latest: dict[str, float] = {}
+        self._fields: dict[str, Any] = {}
+
+    @property
+    def samples(self) -> int:
+        """Rows trained on so far."""
+        return int(self._fields.get("samples", 0))
+
+    def enter(self, state: PartyState, **fields: Any) -> None:
+        """Announces a transition at once."""
+        self._fields |= fields
+        self._send(state, urgent=True)
+
+    def record_step(self, *, step: int, round_number: int, rows: int, loss: float | None, client: str) -> None:
+        """Counts a step; writes its loss where this party computes it."""
+        self._fields |= {"step": step, "round": round_number, "samples": self.samples + rows}
+        if loss is not None:
+            self._latest["loss"] = loss
+            self._metrics.append(
+                {"kind": "step", "step": step, "round": round_number, "loss": loss, "rows": rows, "client": client}
+            )
+        if self._monotonic_s() - self._sent_at_s >= self._period_s:
+            self._send(self._report.state, urgent=False)
+
+    def record_round(self, record: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Writes a round's line and announces its metrics."""
+        self._metrics.append({"kind": "round", **record, "metrics": metrics})
+        self._latest |= metrics
+        self._fields["round"] = record["round"]
+        self._send(self._report.state, urgent=True)
+
+    def finish(self) -> None:
+        """Announces success and ends the reports."""
+        self._close(PartyState.SUCCEEDED)
+
+    def fail(self, error: SplitTrainingError, code: ExitCode) -> None:
+        """Announces failure with its reason and ends the reports."""
+        self._fields |= {"reason": error.reason, "message": str(error)[:2048], "exit_code": int(code)}
+        self._close(PartyState.FAILED)
+
+    def _close(self, state: PartyState) -> None:
+        self._build(state)
+        self._metrics.close()
+        self._sink.close(self._report)
+
+    def _send(self, state: PartyState, *, urgent: bool) -> None:
+        self._build(state)
+        self._sent_at_s = self._monotonic_s()
+        self._sink.send(self._report, urgent=urgent)
+
+    def _build(self, state: PartyState) -> None:
+        # ru_maxrss is in KiB on Linux (getrusage(2)).
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIBIBYTE
+        self._report = self._report.model_copy(
+            update={
+                **self._fields,
+                "sequence": self._report.sequence + 1,
+                "state": state,
+                "links": tuple(self._count_links()),
+                "metrics": tuple(Metric(name=name, value=repr(value)[:32]) for name, value in self._latest.items()),
+                "peak_memory_bytes": peak_bytes,
+            }
+        )

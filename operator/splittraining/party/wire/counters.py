@@ -1,0 +1,43 @@
+"""Bytes that went over one channel, tensors and all the rest apart."""
+
+from __future__ import annotations
+
+import threading
+
+from splittraining.api.report import LinkBytes
+from splittraining.party.wire.frame import HEADER_BYTES, FrameType
+
+
+class Counters:
+    """Counts frames by kind and direction. Trainer, reader and writer threads all count, so there is a lock."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self._lock = threading.Lock()
+        self._bytes: dict[str, int] = {}
+
+    def count_sent(self, kind: FrameType, frame_bytes: int) -> None:
+        """Counts one frame that was handed to the stream."""
+        self._count("sent", kind, frame_bytes)
+
+    def count_received(self, kind: FrameType, frame_bytes: int) -> None:
+        """Counts one frame that came."""
+        self._count("received", kind, frame_bytes)
+
+    def snapshot(self) -> LinkBytes:
+        """Returns the counts of this moment as the report document shows them."""
+        with self._lock:
+            return LinkBytes(peer=self._peer, **self._bytes)
+
+    def _count(self, direction: str, kind: FrameType, frame_bytes: int) -> None:
+        with self._lock:
+            if kind is FrameType.TENSOR:
+                self._add(f"framing_{direction}", HEADER_BYTES)
+                self._add(f"payload_{direction}", frame_bytes - HEADER_BYTES)
+            elif kind is FrameType.BLOB:
+                self._add(f"sealed_{direction}", frame_bytes)
+            else:
+                self._add(f"control_{direction}", frame_bytes)
+
+    def _add(self, field: str, amount: int) -> None:
+        self._bytes[field] = self._bytes.get(field, 0) + amount

@@ -1,0 +1,155 @@
+"""What the conductor tells the clients, and what they answer. Bounded JSON in control frames; docs/wire.md lists them.
+
+Numbers with a fraction travel as decimal text (`repr` of a double), so that no reader rounds them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from splittraining.api.base import Document
+from splittraining.party.wire.message import Message
+
+_PARTY = Field(min_length=1, max_length=40)
+_BASE64 = Field(max_length=16384)
+_DECIMAL = Field(max_length=32)
+_COUNT = Field(ge=0, le=2**53)
+
+
+SealingKeyCard = Annotated[dict[Annotated[str, Field(max_length=32)], Annotated[str, _BASE64]], Field(max_length=8)]
+"""A party's fresh public key, vouched for by its leaf, as `pki.sealing_keys` renders it."""
+
+
+class PeerCard(Message):
+    """Conductor to every client, once per other party and before Prepare: a key to seal to."""
+
+    type: Literal["PeerCard"] = "PeerCard"
+    card: SealingKeyCard
+
+
+class Prepare(Message):
+    """Conductor to every client: all are here; agree on the clients' secret."""
+
+    type: Literal["Prepare"] = "Prepare"
+    secret_holder: Annotated[str, _PARTY]
+    """The client that draws the secret and seals it to the others."""
+    train_rows: Annotated[int, _COUNT] = 0
+    """Joint: rows of the aligned training set."""
+    test_rows: Annotated[int, _COUNT] = 0
+    """Joint: rows of the aligned test set, 0 for none."""
+    steps: Annotated[int, _COUNT] = 0
+    """Global steps of the whole training."""
+
+
+class Prepared(Message):
+    """Client to conductor: ready to train; keyed digests of row ids where rows are aligned."""
+
+    type: Literal["Prepared"] = "Prepared"
+    train_ids_digest: Annotated[str, Field(max_length=32)] = ""
+    test_ids_digest: Annotated[str, Field(max_length=32)] = ""
+
+
+class SealedNotice(Message):
+    """Announces a sealed blob that follows at once; relayed by the server as it is."""
+
+    type: Literal["SealedNotice"] = "SealedNotice"
+    kind: Annotated[str, Field(max_length=40)]
+    sender: Annotated[str, _PARTY]
+    recipient: Annotated[str, _PARTY]
+    sequence: Annotated[int, _COUNT]
+    piece_sizes: Annotated[tuple[int, ...], Field(max_length=4096)]
+    signature: Annotated[str, _BASE64]
+
+
+class TurnSpan(Document):
+    """Consecutive batches of one epoch."""
+
+    epoch: Annotated[int, _COUNT]
+    first_batch: Annotated[int, _COUNT]
+    num_batches: Annotated[int, Field(ge=1, le=2**53)]
+
+
+class Turn(Message):
+    """Conductor to client: train these batches; the first one is global step `first_step`."""
+
+    type: Literal["Turn"] = "Turn"
+    round: Annotated[int, _COUNT]
+    first_step: Annotated[int, _COUNT]
+    spans: Annotated[tuple[TurnSpan, ...], Field(min_length=1, max_length=1024)]
+
+
+class TurnDone(Message):
+    """Client to conductor: the turn is over."""
+
+    type: Literal["TurnDone"] = "TurnDone"
+    step: Annotated[int, _COUNT]
+    rows: Annotated[int, _COUNT]
+    loss_sum: Annotated[str, _DECIMAL] = ""
+    """Row-weighted sum of the turn's losses; empty where this party does not compute the loss."""
+
+
+class Evaluate(Message):
+    """Conductor to client: run your test rows forward, in order."""
+
+    type: Literal["Evaluate"] = "Evaluate"
+    round: Annotated[int, _COUNT]
+    step: Annotated[int, _COUNT]
+
+
+class Evaluated(Message):
+    """Client to conductor: sums over the test rows, where this party holds the labels."""
+
+    type: Literal["Evaluated"] = "Evaluated"
+    rows: Annotated[int, _COUNT] = 0
+    sums: Annotated[tuple[tuple[str, str], ...], Field(max_length=32)] = ()
+
+
+class HandOff(Message):
+    """Conductor to the client that holds the current weights: seal them to `recipient`."""
+
+    type: Literal["HandOff"] = "HandOff"
+    recipient: Annotated[str, _PARTY]
+    sequence: Annotated[int, _COUNT]
+    step: Annotated[int, _COUNT]
+    weights_only: bool = False
+    """For evaluation and at the end: parameters and buffers without optimizer state."""
+
+
+class HandOffDone(Message):
+    """Recipient to conductor: opened, verified and loaded."""
+
+    type: Literal["HandOffDone"] = "HandOffDone"
+    sequence: Annotated[int, _COUNT]
+
+
+class Finish(Message):
+    """Conductor to client: write your result."""
+
+    type: Literal["Finish"] = "Finish"
+    step: Annotated[int, _COUNT]
+
+
+class Finished(Message):
+    """Client to conductor: written, with the digest of the manifest."""
+
+    type: Literal["Finished"] = "Finished"
+    manifest_digest: Annotated[str, Field(max_length=80)]
+
+
+ORDERS: tuple[type[Message], ...] = (
+    PeerCard,
+    Prepare,
+    Prepared,
+    SealedNotice,
+    Turn,
+    TurnDone,
+    Evaluate,
+    Evaluated,
+    HandOff,
+    HandOffDone,
+    Finish,
+    Finished,
+)
+"""Every message after the handshake."""

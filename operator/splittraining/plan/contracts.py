@@ -1,0 +1,46 @@
+"""The contract of a training: what every party agrees on, taken from the manifest and nothing else."""
+
+from __future__ import annotations
+
+from splittraining.api.contract import Contract, ContractParty
+from splittraining.api.identity import SERVER_PARTY
+from splittraining.api.resource import SplitTraining
+from splittraining.api.spec.client import ClientSpec
+from splittraining.api.spec.split_training import SplitTrainingSpec
+from splittraining.plan.topology import build_links, get_data, get_role, list_parties
+
+
+def build_contract(training: SplitTraining, *, source_digest: str) -> Contract:
+    """Builds the contract.
+
+    Args:
+        training: An accepted training.
+        source_digest: Digest of the model's source files, or empty where the image has them installed.
+    """
+    spec = training.spec
+    return Contract(
+        topology=spec.topology,
+        # Which ConfigMap the source came from is nobody's business: the digest says what it is.
+        model=spec.model.model_copy(update={"source": None}),
+        source_digest=source_digest,
+        training=spec.training,
+        schedule=spec.schedule,
+        tasks=spec.tasks,
+        parties=tuple(_build_party(spec, name) for name in list_parties(spec)),
+        links=build_links(spec),
+    )
+
+
+def _build_party(spec: SplitTrainingSpec, name: str) -> ContractParty:
+    member = spec.server if name == SERVER_PARTY else next(client for client in spec.clients if client.name == name)
+    data = get_data(spec, name)
+    return ContractParty(
+        name=name,
+        role=get_role(name),
+        namespace=member.namespace or "",
+        image=member.image or spec.image or "",
+        cut_points=member.cut_points if isinstance(member, ClientSpec) else (),
+        inputs=data.inputs if data else (),
+        label=data.label if data else None,
+        id_column=(data.id_column or "") if data else "",
+    )

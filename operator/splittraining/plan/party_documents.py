@@ -1,0 +1,83 @@
+"""What each party is told before it starts: one document per party, the same in a pod and on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from splittraining.api.contract import Contract
+from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Peer, Reporting
+from splittraining.api.resource import SplitTraining
+from splittraining.plan.topology import decide_device, get_data, get_role, list_parties
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """Where a run happens: what is the same for all its parties."""
+
+    run_id: str
+    trust_domain: str
+    server: Endpoint
+    reporting: Reporting
+    generation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PartyPlace:
+    """Where one party's files are, as its own process sees them."""
+
+    intake: IntakeAccess
+    output_path: str
+    data_path: str = ""
+    source_path: str = ""
+
+
+def build_party_documents(
+    training: SplitTraining, contract: Contract, *, run: RunPlace, places: Mapping[str, PartyPlace]
+) -> dict[str, PartyDocument]:
+    """Builds the document of every party, by name.
+
+    Args:
+        training: An accepted training.
+        contract: Its contract.
+        run: What is the same for all parties.
+        places: Each party's own files, by party name.
+    """
+    digest = contract.compute_digest()
+    return {
+        party: _build_document(training, contract, digest, party, run=run, place=places[party])
+        for party in list_parties(training.spec)
+    }
+
+
+def _build_document(
+    training: SplitTraining, contract: Contract, digest: str, party: str, *, run: RunPlace, place: PartyPlace
+) -> PartyDocument:
+    spec = training.spec
+    return PartyDocument(
+        namespace=training.metadata.namespace,
+        training=training.metadata.name,
+        run_id=run.run_id,
+        generation=run.generation,
+        party=party,
+        role=get_role(party),
+        trust_domain=run.trust_domain,
+        peers=tuple(
+            Peer(name=name, role=get_role(name), trust_domain=run.trust_domain)
+            for name in list_parties(spec)
+            if name != party
+        ),
+        contract=contract,
+        contract_digest=digest,
+        rounds=spec.rounds,
+        server=run.server,
+        intake=place.intake,
+        reporting=run.reporting,
+        data=get_data(spec, party),
+        data_path=place.data_path,
+        source_path=place.source_path,
+        output_path=place.output_path,
+        device=decide_device(spec, party),
+        ready_timeout_seconds=spec.startup.ready_timeout_seconds,
+        stall_timeout_seconds=spec.fault_tolerance.stall_timeout_seconds,
+    )

@@ -1,0 +1,15 @@
+"""What holds for every test. Kept small: what one folder needs stands in that folder's own conftest."""
+
+from __future__ import annotations
+
+import os
+
+from splittraining.party.wire.tls import prepare_grpc_environment
+
+# Before anything imports torch: the number of threads decides the order of additions, and with it the last bits of a
+# sum. Parties pin theirs from the contract; the hand-written oracles in this process must do the same. It also keeps
+# two test processes on two cores from fighting over them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Before anything imports grpc: it reads its TLS settings once.
+prepare_grpc_environment()

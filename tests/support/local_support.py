@@ -1,0 +1,133 @@
+"""Small children for the launcher's tests, builders for run records, and a command that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from splittraining.local.child import Order
+from splittraining.local.crew import Crew
+from splittraining.local.launcher import Launcher
+from splittraining.local.signals import Wakeup
+
+TARGETS = "support.local_support"
+
+
+def build_launcher() -> Launcher:
+    """A launcher whose fork server imports nothing, so that it starts at once."""
+    return Launcher(preload=())
+
+
+def build_order(target: str, folder: Path, *arguments: object) -> Order:
+    """An order for one of the children below; what it prints goes to `stderr.log`."""
+    return Order(f"{TARGETS}:{target}", arguments, stderr_path=str(folder / "stderr.log"))
+
+
+# --- children ---------------------------------------------------------------------------------------------------------
+
+
+def end_with(code: int) -> int:
+    """Ends with a code."""
+    return code
+
+
+def fail_with_last_word(folder: str, code: int, reason: str, message: str) -> int:
+    """Ends as a party does: with its last word in a file."""
+    (Path(folder) / "termination.json").write_text(json.dumps({"code": code, "reason": reason, "message": message}))
+    return code
+
+
+def raise_an_error() -> int:
+    """Ends by an error nobody caught."""
+    raise RuntimeError("the child's own words")
+
+
+def print_to_both() -> int:
+    """Writes to stdout and stderr, the second one as native code does: past Python."""
+    print("on stdout")
+    sys.stdout.flush()
+    os.write(2, b"on stderr\n")
+    return 0
+
+
+def kill_itself(number: int) -> int:
+    """Ends by a signal."""
+    os.kill(os.getpid(), number)
+    return wait_for_ever("")
+
+
+def wait_for_ever(path: str) -> int:
+    """Says that it is there, then waits."""
+    if path:
+        Path(path).write_text(str(os.getpid()))
+    threading.Event().wait()
+    return 0
+
+
+def stop_politely(path: str) -> int:
+    """Ends with code 75 when it is told to stop."""
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    Path(path).write_text(str(os.getpid()))
+    told.wait()
+    return 75
+
+
+def refuse_to_stop(path: str) -> int:
+    """Ignores SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return wait_for_ever(path)
+
+
+# --- waiting for another process ----------------------------------------------------------------------------------------
+
+
+def wait_for_file(path: Path, *, timeout_s: float = 20.0) -> str:
+    """Returns a file's text as soon as it has one."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        if path.is_file() and (text := path.read_text()):
+            return text
+        threading.Event().wait(0.01)
+    raise AssertionError(f"{path} was not written within {timeout_s} s")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs: one that waits to be reaped does not."""
+    try:
+        return _read_stat(pid)[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def get_parent(pid: int) -> int:
+    """The process that a process's end is told to."""
+    return int(_read_stat(pid)[1])
+
+
+def _read_stat(pid: int) -> list[str]:
+    # proc_pid_stat(5): pid, (name), state, parent, ...; the name may hold anything.
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def wait_for_end(pid: int, *, timeout_s: float = 10.0) -> bool:
+    """Whether a process ends within the time."""
+    deadline_s = time.monotonic() + timeout_s
+    while is_alive(pid):
+        if time.monotonic() > deadline_s:
+            return False
+        threading.Event().wait(0.01)
+    return True
+
+
+def run_command(folder: str) -> None:
+    """A command with two parties, to be killed: the main function of `python -c`."""
+    crew = Crew(build_launcher())
+    for party in ("server", "st-mary"):
+        crew.start(party, build_order("refuse_to_stop", Path(folder), f"{folder}/{party}.pid"))
+    crew.wait(Wakeup(), timeout_s=None)

@@ -1,0 +1,153 @@
+"""What a split training must equal: the same training written by hand in plain PyTorch, knowing nothing of cuts.
+
+The engine, its model cutting and its step are not imported here on purpose: only a reference that shares no code with
+them can show that they are wrong. The order in which rows are visited is shared, because it is part of the input.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from splittraining.party.data.order import compute_epoch_order
+from torch import Tensor, nn
+
+JOINT = ""
+"""The client name that keys the order of rows which all parties share."""
+
+_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "CrossEntropy": nn.functional.cross_entropy,
+    "BCEWithLogits": nn.functional.binary_cross_entropy_with_logits,
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One client's training rows: inputs by the names of the forward's arguments, and labels."""
+
+    client: str
+    inputs: Mapping[str, Tensor]
+    label: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a training that its trajectory depends on."""
+
+    batch_size: int
+    rounds: int
+    seed: int
+    optimizer: Mapping[str, str]
+    loss: str
+    turn_unit: str = "Epoch"
+    turn_length: int = 1
+
+
+@dataclass
+class Trajectory:
+    """Every step's loss and the weights at the end; one state dict per client where bottoms are private."""
+
+    losses: list[float] = field(default_factory=list)
+    state: dict[str, Tensor] = field(default_factory=dict)
+    private_states: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+
+def train_centrally(factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan) -> Trajectory:
+    """Trains the whole model on the clients' batches in visiting order, with one optimizer that is never rebuilt."""
+    with _one_thread():
+        model = _build(factory, plan.seed)
+        optimizer = _build_optimizer(plan.optimizer, model.parameters())
+        trajectory = Trajectory()
+        for _, inputs, label in iterate_visits(rows, plan):
+            trajectory.losses.append(_train_step(model, [optimizer], inputs, label, plan.loss))
+        trajectory.state = dict(model.state_dict())
+        return trajectory
+
+
+def train_with_private_bottoms(
+    factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan, *, top: Sequence[str]
+) -> Trajectory:
+    """Trains one shared top (the children named in `top`) over a private copy of all other layers per client."""
+    with _one_thread():
+        first = _build(factory, plan.seed)
+        models = {each.client: copy.deepcopy(first) for each in rows}
+        for model in models.values():
+            for name in top:
+                setattr(model, name, getattr(first, name))
+        shared = [parameter for name in top for parameter in getattr(first, name).parameters()]
+        owned = {id(parameter) for parameter in shared}
+        top_optimizer = _build_optimizer(plan.optimizer, shared)
+        bottom_optimizers = {
+            client: _build_optimizer(plan.optimizer, [p for p in model.parameters() if id(p) not in owned])
+            for client, model in models.items()
+        }
+        trajectory = Trajectory()
+        for client, inputs, label in iterate_visits(rows, plan):
+            optimizers = [top_optimizer, bottom_optimizers[client]]
+            trajectory.losses.append(_train_step(models[client], optimizers, inputs, label, plan.loss))
+        trajectory.private_states = {client: dict(model.state_dict()) for client, model in models.items()}
+        return trajectory
+
+
+def iterate_visits(rows: Sequence[Rows], plan: Plan) -> Iterator[tuple[str, dict[str, Tensor], Tensor]]:
+    """Yields (client, inputs, label) of every step: each round gives every client one turn, in listed order."""
+    streams = {each.client: _iterate_stream(each, plan) for each in rows}
+    for _ in range(plan.rounds):
+        for each in rows:
+            batches_per_epoch = -(-len(each) // plan.batch_size)
+            batches = plan.turn_length * (batches_per_epoch if plan.turn_unit == "Epoch" else 1)
+            for _ in range(batches):
+                inputs, label = next(streams[each.client])
+                yield each.client, inputs, label
+
+
+def _iterate_stream(rows: Rows, plan: Plan) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    epoch = 0
+    while True:
+        order = torch.as_tensor(compute_epoch_order(plan.seed, rows.client, epoch, len(rows)))
+        for batch in order.split(plan.batch_size):
+            yield {name: tensor[batch] for name, tensor in rows.inputs.items()}, rows.label[batch]
+        epoch += 1
+
+
+def _train_step(
+    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], inputs: Mapping[str, Tensor], label: Tensor, loss: str
+) -> float:
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    value = _LOSSES[loss](model(**inputs), label)
+    value.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return value.item()
+
+
+def _build(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return factory().train()
+
+
+def _build_optimizer(spec: Mapping[str, str], parameters: object) -> torch.optim.Optimizer:
+    rate, decay = float(spec["learningRate"]), float(spec.get("weightDecay", "0"))
+    if spec["name"] == "SGD":
+        return torch.optim.SGD(parameters, lr=rate, momentum=float(spec.get("momentum", "0")), weight_decay=decay)
+    if spec["name"] == "Adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+    raise ValueError(f"the oracle knows SGD and Adam, not {spec['name']!r}")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Sums are split by thread: one thread is what the parties run with (numerics.intraOpThreads).
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

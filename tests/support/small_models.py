@@ -1,0 +1,106 @@
+"""Small models that the end-to-end tests cut. Parties get this file as their model source; oracles import it.
+
+Legend: B batch, F features, C channels, H W image, K classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """Features in, classes out; `bottom` is where the tests cut."""
+
+    def __init__(self, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.bottom = nn.Sequential(nn.Linear(num_features, 8), nn.Tanh())
+        self.top = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.top(self.bottom(x))
+
+
+class NormClassifier(nn.Module):
+    """Convolutions with BatchNorm on both sides of the cut, and dropout where it is asked for."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.bottom = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(dropout))
+        self.middle = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2))
+        self.drop = nn.Dropout(dropout)
+        self.head = nn.Linear(4 * 4 * 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.drop(self.middle(self.bottom(x)).flatten(1)))
+
+
+class BinaryHead(nn.Module):
+    """Three parts for a U-shape: `encoder`, `trunk`, and a head with one logit."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(num_features, 6), nn.Tanh())
+        self.trunk = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
+        self.head = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.trunk(self.encoder(x)))
+
+
+class UNet(nn.Module):
+    """Two levels with skips from encoder to decoder: in a U-shape they stay with the client that made them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1 = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())
+        self.down2 = nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.bottleneck = nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+        self.up = nn.Upsample(scale_factor=2, mode="nearest")
+        self.merge2 = nn.Conv2d(16, 4, 3, padding=1)
+        self.merge1 = nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip1 = self.down1(x)
+        skip2 = self.down2(skip1)
+        deep = self.up(self.bottleneck(skip2))
+        mid = self.up(torch.relu(self.merge2(torch.cat([deep, skip2], dim=1))))
+        return self.merge1(torch.cat([mid, skip1], dim=1))
+
+
+class Towers(nn.Module):
+    """One tower per data holder, put side by side, and a trunk."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.left_tower = nn.Sequential(nn.Linear(3, width), nn.Tanh())
+        self.right_tower = nn.Sequential(nn.Linear(2, width), nn.ReLU())
+        self.trunk = nn.Sequential(nn.Linear(2 * width, 6), nn.ReLU(), nn.Linear(6, 1))
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return self.trunk(torch.cat([self.left_tower(left), self.right_tower(right)], dim=1))
+
+
+def build_classifier(num_features: int = 5, num_classes: int = 3) -> nn.Module:
+    """Builds a model without randomness for Vanilla."""
+    return Classifier(num_features, num_classes)
+
+
+def build_norm_classifier(dropout: float = 0.0) -> nn.Module:
+    """Builds an image model with BatchNorm on both sides of `bottom`."""
+    return NormClassifier(dropout)
+
+
+def build_binary(num_features: int = 5) -> nn.Module:
+    """Builds a model for the U-shape, to be cut at `encoder` and `trunk`."""
+    return BinaryHead(num_features)
+
+
+def build_u_net() -> nn.Module:
+    """Builds a U-Net, to be cut at `down2` and `bottleneck`."""
+    return UNet()
+
+
+def build_towers(width: int = 4) -> nn.Module:
+    """Builds the two-tower model for Vertical."""
+    return Towers(width)
