@@ -114,7 +114,7 @@ def test_a_cut_by_the_server_is_a_loss_for_the_client(pair: ChannelPair) -> None
 def test_a_sender_that_waits_for_room_ends_with_its_peer(kind: str) -> None:
     settings = ChannelSettings(queue_frames=1)
     with open_pair(kind, settings=settings) as pair:
-        blob = bytes(40 * MIB)
+        blob = bytes(100 * MIB)
         sending = in_thread(lambda: a_link(pair.client).send_blob(1, blob))
         assert pair.server.recv(10)  # it is under way, and stops at the window
         pair.server.abort()
@@ -139,11 +139,28 @@ def test_a_peer_that_makes_progress_is_not_stalled(kind: str) -> None:
 
 
 def test_blobs_arrive_whole_though_the_inbox_is_smaller(kind: str) -> None:
-    settings = ChannelSettings(inbox_limit_bytes=20 * MIB)
-    with open_pair(kind, settings=settings) as pair:
-        pieces = (bytes([1]) * (30 * MIB), b"", bytes([2]) * (10 * MIB + 5))
+    size_bytes = ChannelSettings().inbox_limit_bytes + 5
+    pieces = (bytes([1]) * (30 * MIB), b"", bytes([2]) * (size_bytes - 30 * MIB))
+    with open_pair(kind) as pair:
         sending = in_thread(lambda: a_link(pair.client).send_blob(9, pieces))
-        assert a_link(pair.server).recv_blob(9, 40 * MIB + 5, timeout_s=30) == b"".join(pieces)
+        with pytest.raises(TimeoutError):
+            sending.result(0.5)  # nobody reads: it stops at the window
+        assert a_link(pair.server).recv_blob(9, size_bytes, timeout_s=30) == b"".join(pieces)
+        sending.result(10)
+
+
+def test_a_sender_that_needs_no_answers_waits_for_its_reader(kind: str) -> None:
+    transfer, num_steps = a_transfer(), 500  # as in an evaluation: values go up, and nothing comes back
+    with open_pair(kind, settings=ChannelSettings(inbox_limit_bytes=30_000)) as pair:
+        client, server = a_link(pair.client), a_link(pair.server)
+        sending = in_thread(
+            lambda: [
+                client.send_tensor(transfer, torch.ones(1, 4), step=step, rows=1, training=False)
+                for step in range(num_steps)
+            ]
+        )
+        for step in range(num_steps):
+            server.recv_tensor(transfer, step=step, rows=1, training=False, batch_digest=None, timeout_s=10)
         sending.result(10)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -229,9 +230,10 @@ def test_a_party_may_come_again_after_its_stream_has_ended(listening: Listening)
 
 def test_a_frame_longer_than_allowed_is_refused_by_name(listening: Listening) -> None:
     with _open_raw(listening, listening.site.admit(CLIENT)) as raw:
-        raw.stream_stream(PATH)(iter((bytes(FRAME_LIMIT_BYTES + 1),)))
+        call = raw.stream_stream(PATH)(iter((bytes(FRAME_LIMIT_BYTES + 1),)))
         with pytest.raises(ProtocolViolation, match=f"a frame of {FRAME_LIMIT_BYTES + 1} bytes.*{FRAME_LIMIT_BYTES}"):
             listening.server.accept(10).recv(10)
+        call.cancel()
 
 
 def test_a_frame_much_longer_than_allowed_does_not_reach_the_server_at_all(listening: Listening) -> None:
@@ -278,9 +280,26 @@ def test_a_dial_waits_for_a_server_that_comes_later() -> None:
 
 
 def test_a_dial_that_nobody_answers_ends_with_a_start_timeout() -> None:
-    refused = pytest.raises(StartTimeout, match=r"no server party answered at 127.0.0.1:.*Connection refused")
+    refused = pytest.raises(StartTimeout, match=r"server did not answer at 127.0.0.1:.*Connection refused")
     with a_held_endpoint() as endpoint, refused:
         dial(a_site().admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=0.5)
+
+
+def test_a_relay_that_closes_every_connection_is_no_refusal() -> None:
+    with socket.socket() as relay:
+        relay.bind(("127.0.0.1", 0))
+        relay.listen()
+
+        def close_all() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    relay.accept()[0].close()
+
+        in_thread(close_all)
+        endpoint = Endpoint(host="127.0.0.1", port=relay.getsockname()[1])
+        with pytest.raises(StartTimeout, match="server did not answer"):
+            dial(a_site().admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=0.5)
+        relay.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_server_that_waits_in_vain_names_who_never_came(listening: Listening) -> None:

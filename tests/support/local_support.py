@@ -8,7 +8,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from splittraining.local.child import Order
 from splittraining.local.crew import Crew
@@ -18,9 +20,52 @@ from splittraining.local.signals import Wakeup
 TARGETS = "support.local_support"
 
 
+def build_manifest_document(
+    *, name: str = "xray", clients: Sequence[str] = ("st-mary",), batch_size: int = 4, turn: object = None
+) -> dict[str, Any]:
+    """A Vanilla manifest over NPZ files, one claim per client, source in the ConfigMap `code`."""
+    return {
+        "apiVersion": "splitlearning.dev/v1alpha1",
+        "kind": "SplitTraining",
+        "metadata": {"name": name},
+        "spec": {
+            "topology": "Vanilla",
+            "rounds": 2,
+            "model": {
+                "entrypoint": "model:build",
+                "source": {"configMap": {"name": "code"}},
+                "inputs": [{"name": "x", "dtype": "Float32", "shape": [4]}],
+                "label": {"dtype": "Int64", "shape": []},
+                "cutPoints": [{"layer": "body"}],
+            },
+            "training": {
+                "batchSize": batch_size,
+                "seed": 1,
+                "optimizer": {"name": "SGD", "learningRate": "0.1"},
+                "loss": {"name": "CrossEntropy"},
+            },
+            "schedule": {"mode": "Sequential", "sequential": {"turn": turn or {}, "handoff": "ViaServer"}},
+            "server": {},
+            "clients": [
+                {
+                    "name": client,
+                    "data": {
+                        "format": "NPZ",
+                        "volume": {"persistentVolumeClaim": {"claimName": f"claim-{client}"}},
+                        "train": {"path": "train.npz"},
+                        "inputs": [{"name": "x", "columns": ["x"]}],
+                        "label": {"columns": ["y"]},
+                    },
+                }
+                for client in clients
+            ],
+        },
+    }
+
+
 def build_launcher() -> Launcher:
-    """A launcher whose fork server imports nothing, so that it starts at once."""
-    return Launcher(preload=())
+    """A launcher of the process-wide fork server: with what parties need, since later tests of this process share it."""
+    return Launcher()
 
 
 def build_order(target: str, folder: Path, *arguments: object) -> Order:
@@ -49,7 +94,7 @@ def raise_an_error() -> int:
 
 def print_to_both() -> int:
     """Writes to stdout and stderr, the second one as native code does: past Python."""
-    print("on stdout")
+    sys.stdout.write("on stdout\n")
     sys.stdout.flush()
     os.write(2, b"on stderr\n")
     return 0
@@ -84,7 +129,7 @@ def refuse_to_stop(path: str) -> int:
     return wait_for_ever(path)
 
 
-# --- waiting for another process ----------------------------------------------------------------------------------------
+# --- waiting for another process --------------------------------------------------------------------------------------
 
 
 def wait_for_file(path: Path, *, timeout_s: float = 20.0) -> str:

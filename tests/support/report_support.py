@@ -50,25 +50,29 @@ def build_plan_report() -> PlanReport:
 
 def build_metric_lines() -> list[str]:
     """Two rounds: st-mary trains 6 rows (4 + 2) a round, st-luke 3; both evaluate 5."""
-    rows = []
-    for step, (round_number, client, count) in enumerate(
-        [(1, "st-mary", 4), (1, "st-mary", 2), (1, "st-luke", 3), (2, "st-mary", 4), (2, "st-mary", 2), (2, "st-luke", 3)],
-        start=1,
-    ):
-        rows.append(
-            {"kind": "step", "step": step, "round": round_number, "loss": 2.0 / step, "rows": count, "client": client}
-        )
-    for round_number in (1, 2):
-        rows.append(
-            {
-                "kind": "round",
-                "round": round_number,
-                "step": 3 * round_number,
-                "seconds": 0.25,
-                "evaluated": {"st-mary": 5, "st-luke": 5},
-                "metrics": {"train_loss": 1.0 / round_number, "loss": 0.5, "accuracy": 0.9},
-            }
-        )
+    batches = [("st-mary", 4), ("st-mary", 2), ("st-luke", 3)] * 2
+    rows: list[dict[str, object]] = [
+        {
+            "kind": "step",
+            "step": step,
+            "round": 1 if step <= 3 else 2,
+            "loss": 2.0 / step,
+            "rows": count,
+            "client": client,
+        }
+        for step, (client, count) in enumerate(batches, start=1)
+    ]
+    rows += [
+        {
+            "kind": "round",
+            "round": number,
+            "step": 3 * number,
+            "seconds": 0.25,
+            "evaluated": {"st-mary": 5, "st-luke": 5},
+            "metrics": {"train_loss": 1.0 / number, "loss": 0.5, "accuracy": 0.9},
+        }
+        for number in (1, 2)
+    ]
     return [json.dumps(row) for row in rows]
 
 

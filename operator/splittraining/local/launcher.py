@@ -19,8 +19,8 @@ from splittraining.local.child import Order, follow_order
 PARTY_TARGET = "splittraining.party.main:run_party"
 """`run_party(document_path, *, debug) -> exit code`."""
 
-PARTY_COMMAND = "splittraining.party.main:main"
-"""`main(arguments) -> exit code`, the `splittraining-party` command."""
+PLAN_TARGET = "splittraining.party.main:plan_party"
+"""`plan_party(document_path, *, debug) -> exit code`; the plan report is the last line on stdout."""
 
 PRELOAD = ("torch", "torch._dynamo")
 """torch._dynamo is what the first optimizer would import, 4 to 6 s of it, in every party."""

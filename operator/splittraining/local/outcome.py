@@ -67,7 +67,8 @@ def describe_end(
         party,
         code,
         reason or _name_code(code),
-        message or (f"the process ended without a word; its last line on stderr is: {stderr}" if stderr else "")
+        message
+        or (f"the process ended without a word; its last line on stderr is: {stderr}" if stderr else "")
         or "the process ended without a word",
         made_to_stop,
     )

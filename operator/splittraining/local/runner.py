@@ -237,9 +237,7 @@ class _Run:
         data = get_data(self._accepted.training.spec, party)
         claim = data.volume.persistent_volume_claim.claim_name if data else ""
         return PartyPlace(
-            intake=IntakeAccess(
-                url=url, bundle_path=str(root / TRUST_FILE), token_path=str(root / party / TOKEN_FILE)
-            ),
+            intake=IntakeAccess(url=url, bundle_path=str(root / TRUST_FILE), token_path=str(root / party / TOKEN_FILE)),
             output_path=str(root / party),
             data_path=str(self._volumes[claim]) if claim else "",
             source_path=source_path,

@@ -1,13 +1,13 @@
 """The run folder: what the command writes for the parties, and what the parties leave for a person.
 
-    runs/<name>/
-        run.lock          held by the command while it lives; says that the folder is a run's
-        run.json          the record of the run
-        report.md         the same for people
-        intake.pem        what the intake's own certificate chains to
-        source/           the model's files, as the contract's digest names them
-        <party>/          party.json, token (gone once the run is over), stderr.log; and the party's own log.jsonl,
-                          metrics.jsonl, termination.json, plan.json, result/segments.safetensors, result/manifest.json
+runs/<name>/
+    run.lock          held by the command while it lives; says that the folder is a run's
+    run.json          the record of the run
+    report.md         the same for people
+    intake.pem        what the intake's own certificate chains to
+    source/           the model's files, as the contract's digest names them
+    <party>/          party.json, token (gone once the run is over), stderr.log; and the party's own log.jsonl,
+                      metrics.jsonl, termination.json, plan.json, result/segments.safetensors, result/manifest.json
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from splittraining.local.crew import Crew
 from splittraining.local.signals import Wakeup
 from support import local_support

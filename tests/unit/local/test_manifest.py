@@ -1,11 +1,13 @@
 import base64
 
 import pytest
+
 from splittraining.api.errors import SpecInvalid
 from splittraining.local.manifest import load_manifest
 from splittraining.local.usage import UsageInvalid
 
 TRAINING = "kind: SplitTraining\nmetadata: {name: xray}\nspec: {rounds: 1}\n"
+CODE = f"{TRAINING}---\nkind: ConfigMap\nmetadata: {{name: c}}\n"
 
 
 def write(folder, text):
@@ -53,10 +55,10 @@ def test_a_config_map_of_another_namespace_is_not_a_source(tmp_path):
         ("kind: SplitTrainig\n", r"holds no SplitTraining \(found: SplitTrainig\)"),
         ("", r"holds no SplitTraining \(found: nothing\)"),
         (f"{TRAINING}---\n{TRAINING}", r"holds 2 SplitTrainings \(xray, xray\)"),
-        (f"{TRAINING}---\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{n: 1}}\n", r"data\.n is int"),
-        (f"{TRAINING}---\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: [1]\n", "data is list"),
-        (f"{TRAINING}---\nkind: ConfigMap\nmetadata: {{name: c}}\nbinaryData: {{n: '!'}}\n", r"binaryData\.n is not base64"),
-        (f"{TRAINING}---\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{../n.py: ''}}\n", r"has the key '\.\./n\.py'"),
+        (f"{CODE}data: {{n: 1}}\n", r"data\.n is int"),
+        (f"{CODE}data: [1]\n", "data is list"),
+        (f"{CODE}binaryData: {{n: '!'}}\n", r"binaryData\.n is not base64"),
+        (f"{CODE}data: {{../n.py: ''}}\n", r"has the key '\.\./n\.py'"),
         (f"{TRAINING}---\nkind: ConfigMap\ndata: {{n.py: ''}}\n", r"no metadata\.name"),
     ],
 )

@@ -1,6 +1,7 @@
 import signal
 
 import pytest
+
 from splittraining.api.exit_codes import ExitCode
 from splittraining.local.outcome import PartyEnd, decide_outcome, describe_end
 
@@ -54,7 +55,7 @@ def test_a_run_that_finished_before_it_heard_of_the_interrupt_succeeded():
 
 def test_the_partys_own_last_word_is_kept():
     described = describe_end("a", 65, reason="DataInvalid", message="no column", made_to_stop=False)
-    assert described == PartyEnd("a", 65, "DataInvalid", "no column", False)
+    assert described == PartyEnd("a", 65, "DataInvalid", "no column", made_to_stop=False)
 
 
 def test_a_party_without_a_last_word_is_described_by_its_code_and_its_last_line():

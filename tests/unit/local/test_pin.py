@@ -1,5 +1,6 @@
 import pytest
 import yaml
+
 from splittraining.api.errors import SpecInvalid
 from splittraining.local.pin import pin_wire_plan_digest
 

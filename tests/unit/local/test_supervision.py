@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from splittraining.api.report import PartyState, Report
 from splittraining.local.crew import Crew
 from splittraining.local.events import PartyExited, PartyReported, RoundCompleted, RunStopping

@@ -1,4 +1,5 @@
 import pytest
+
 from splittraining.local.usage import UsageInvalid
 from splittraining.local.volumes import parse_pairs, resolve_volumes
 

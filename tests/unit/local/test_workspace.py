@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from splittraining.api.errors import StorageFailed
 from splittraining.local.usage import UsageInvalid
 from splittraining.local.workspace import Workspace, write_file

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from splittraining.api.errors import DataInvalid
 from splittraining.api.wire_plan import DType
 from splittraining.party.data.table import Column
 
@@ -48,11 +49,13 @@ def convert_column(column: Column, dtype: DType) -> torch.Tensor:
     else:
         _check_range(column, values, *_find_range(dtype), dtype)
     with np.errstate(over="ignore"):  # found below, with its row
-        converted = np.require(values, numpy_dtype, "CW")
+        converted = np.require(values, numpy_dtype, ["C", "W"])
     tensor = torch.from_numpy(converted).to(torch_dtype)
     if torch_dtype.is_floating_point and not bool(torch.isfinite(tensor).all()):
         row = _find_row(~torch.isfinite(tensor).numpy())
-        raise column.refuse(f"a number is too large for {dtype}", row=row, remedy="scale the column, or declare Float64")
+        raise column.refuse(
+            f"a number is too large for {dtype}", row=row, remedy="scale the column, or declare Float64"
+        )
     return tensor
 
 
@@ -60,18 +63,15 @@ def _parse_texts(column: Column, dtype: DType) -> npt.NDArray[Any]:
     values = column.values
     if isinstance(values, np.ndarray):
         if values.dtype.kind in "US":
-            raise column.refuse(
-                "it holds texts", allowed="numbers", remedy="write the column as an array of numbers"
-            )
+            raise column.refuse("it holds texts", allowed="numbers", remedy="write the column as an array of numbers")
         return values
     if dtype is DType.BOOL:
         return np.array([_parse_boolean(column, row, text) for row, text in enumerate(values)], dtype=np.bool_)
     is_float = _DTYPES[dtype][1].is_floating_point
-    parse: type[float] | type[int] = float if is_float else int
-    joined = "".join(values)
+    parse: type[float | int] = float if is_float else int
+    if not _is_plain("".join(values)):
+        raise _refuse_text(column, values, parse)
     try:
-        if not joined.isascii() or "_" in joined:  # Python reads 1_000 and other scripts' digits; other programs do not
-            raise ValueError
         parsed = [parse(text) for text in values]
     except ValueError:
         raise _refuse_text(column, values, parse) from None
@@ -90,26 +90,31 @@ def _parse_boolean(column: Column, row: int, text: str) -> bool:
     return found
 
 
-def _refuse_text(column: Column, texts: list[str], parse: type[float] | type[int]) -> Exception:
+def _is_plain(text: str) -> bool:
+    """Returns whether Python reads the text as other programs do: it also takes 1_000 and other scripts' digits."""
+    return text.isascii() and "_" not in text
+
+
+def _is_number(text: str, parse: type[float | int]) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return _is_plain(text)
+
+
+def _refuse_text(column: Column, texts: list[str], parse: type[float | int]) -> DataInvalid:
     """Finds the first text that is no number and says where it stands, not what it is."""
     allowed = "a number such as -1.5e3, with a point for the decimals" if parse is float else "a whole number"
-    for row, text in enumerate(texts):
-        if not text.strip():
-            return column.refuse(
-                "the cell is empty", row=row, allowed=allowed, remedy="fill the gap, or leave the row out"
-            )
-        try:
-            if not text.isascii() or "_" in text:
-                raise ValueError
-            parse(text)
-        except ValueError:
-            return column.refuse(
-                f"the cell is no {'number' if parse is float else 'whole number'}",
-                row=row,
-                allowed=allowed,
-                remedy="correct the cell, or name another column",
-            )
-    raise AssertionError("called without a wrong text")
+    row = next(row for row, text in enumerate(texts) if not _is_number(text, parse))
+    if not texts[row].strip():
+        return column.refuse("the cell is empty", row=row, allowed=allowed, remedy="fill the gap, or leave the row out")
+    return column.refuse(
+        f"the cell is no {'number' if parse is float else 'whole number'}",
+        row=row,
+        allowed=allowed,
+        remedy="correct the cell, or name another column",
+    )
 
 
 def _check_finite(column: Column, values: npt.NDArray[Any]) -> None:

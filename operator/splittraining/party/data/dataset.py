@@ -18,11 +18,11 @@ from splittraining.api.spec.data import DataFile, DataFormat, DataSpec
 from splittraining.api.spec.model import InputSpec, LabelSpec
 from splittraining.api.wire_plan import DType
 from splittraining.party.data.conversion import convert_column
-from splittraining.party.data.csv_file import CsvTable
-from splittraining.party.data.loader import LoadedTable
-from splittraining.party.data.npz_file import NpzTable
+from splittraining.party.data.csv_file import read_csv
+from splittraining.party.data.loader import read_by_loader
+from splittraining.party.data.npz_file import read_npz
 from splittraining.party.data.order import RowIndices
-from splittraining.party.data.table import Column, Table
+from splittraining.party.data.table import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,7 @@ def load_dataset(
     """
     wanted = _list_wanted(spec)
     with _explain_unreadable(spec, file):
-        table = _open_table(spec, file, root, loader, wanted)
-        columns = {name: table.read(name) for name in wanted}
+        columns = _read_columns(spec, file, root, loader, wanted)
     num_rows = _check_counts(list(columns.values()))
     declared = {given.name: given for given in inputs}
     held = {}
@@ -182,20 +181,19 @@ def _list_wanted(spec: DataSpec) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _open_table(
+def _read_columns(
     spec: DataSpec, file: DataFile, root: str, loader: Callable[[str], Any] | None, wanted: Sequence[str]
-) -> Table:
+) -> dict[str, Column]:
     if ".." in PurePosixPath(file.path).parts:
         raise DataInvalid(f"the path {file.path!r} leaves the volume", allowed="a path below the volume's root")
     path = Path(root, file.path)
     if loader is not None:
-        path.stat()  # a missing file is told as such, not as a failure of the loader
-        return LoadedTable(path, file.path, loader)
+        return read_by_loader(path, file.path, wanted, loader)
     match spec.format:
         case DataFormat.NPZ:
-            return NpzTable(path, file.path)
+            return read_npz(path, file.path, wanted)
         case DataFormat.CSV:
-            return CsvTable(path, file.path, wanted)
+            return read_csv(path, file.path, wanted)
         case _:
             raise NotSupported(
                 f"data.format {spec.format} is not read by this version",

@@ -2,65 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from splittraining.api.errors import DataInvalid, ModelCodeFailed, SplitTrainingError
-from splittraining.party.data.table import Column, make_array, refuse_missing, render_counted_row
+from splittraining.party.data.table import Column, parse_array, refuse_missing, render_counted_row
 
 _ALLOWED = "a mapping from column names to NumPy arrays or tensors, each with one row per record"
 
 
-class LoadedTable:
-    """What the party's own loader returned for a file.
+def read_by_loader(path: Path, file: str, wanted: Sequence[str], loader: Callable[[str], Any]) -> dict[str, Column]:
+    """Calls the party's own loader and takes the wanted arrays from what it returns.
 
     Args:
         path: The file or folder.
         file: How messages name it.
+        wanted: Names of the arrays.
         loader: The party's function; takes the path as a string.
 
     Raises:
-        DataInvalid: if it returns anything but a mapping of arrays.
+        DataInvalid: if it returns anything but a mapping of arrays, or a wanted one is not there.
         ModelCodeFailed: if it raises.
+        OSError: if there is nothing at the path.
     """
-
-    def __init__(self, path: Path, file: str, loader: Callable[[str], Any]) -> None:
-        self._file = file
-        try:
-            loaded = loader(str(path))
-        except (SplitTrainingError, MemoryError):
-            raise
-        except Exception as error:
-            # The error's own text stays here: "could not convert string to float: 'Smith'" would travel to others.
-            raise ModelCodeFailed(
-                f"data.loader raised {type(error).__name__} for {file}{_render_place(error)}",
-                remedy="repair the code at that line; the party's own log has the error's text",
-            ) from error
-        if not isinstance(loaded, Mapping) or not all(isinstance(name, str) for name in loaded):
-            raise DataInvalid(f"data.loader returned {type(loaded).__name__} for {file}", allowed=_ALLOWED)
-        self._loaded = loaded
-
-    def read(self, name: str) -> Column:
-        """Returns one array."""
-        if name not in self._loaded:
-            raise refuse_missing(self._file, name, list(self._loaded))
-        given = self._loaded[name]
-        values = make_array(_to_numpy(given) if isinstance(given, torch.Tensor) else given)
-        if values is None:
-            raise DataInvalid(
-                f"{self._file}, column {name!r}: data.loader returned no array of rows of numbers or texts"
-                f" ({type(given).__name__})",
-                allowed=_ALLOWED,
-            )
-        return Column(self._file, name, values, render_counted_row)
+    path.stat()  # what is not there is told as such, not as a failure of the loader
+    try:
+        loaded = loader(str(path))
+    except (SplitTrainingError, MemoryError):
+        raise
+    except Exception as error:
+        # The error's own text stays here: "could not convert string to float: 'Smith'" would travel to other parties.
+        raise ModelCodeFailed(
+            f"data.loader raised {type(error).__name__} for {file}{_render_place(error)}",
+            remedy="repair the code at that line; the log of this party has the error's text",
+        ) from error
+    if not isinstance(loaded, Mapping) or not all(isinstance(name, str) for name in loaded):
+        raise DataInvalid(f"data.loader returned {type(loaded).__name__} for {file}", allowed=_ALLOWED)
+    return {name: _take(loaded, file, name) for name in wanted}
 
 
-def _to_numpy(tensor: torch.Tensor) -> Any:
+def _take(loaded: Mapping[str, object], file: str, name: str) -> Column:
+    if name not in loaded:
+        raise refuse_missing(file, name, list(loaded))
+    given = loaded[name]
+    values = parse_array(_convert_to_numpy(given) if isinstance(given, torch.Tensor) else given)
+    if values is None:
+        raise DataInvalid(
+            f"{file}, column {name!r}: data.loader returned no array of rows of numbers or texts"
+            f" ({type(given).__name__})",
+            allowed=_ALLOWED,
+        )
+    return Column(file, name, values, render_counted_row)
+
+
+def _convert_to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
     held = tensor.detach().cpu()
-    return (held.float() if held.dtype is torch.bfloat16 else held).numpy()  # NumPy has no bfloat16; float32 holds it
+    # NumPy has no bfloat16; float32 holds all of its numbers.
+    array: npt.NDArray[Any] = (held.float() if held.dtype is torch.bfloat16 else held).numpy()
+    return array
 
 
 def _render_place(error: Exception) -> str:

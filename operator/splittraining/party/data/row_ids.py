@@ -1,7 +1,7 @@
 """Row ids of Joint trainings: one order by id at every party, and digests that show that the rows are the same.
 
-Ids never leave their party. What travels is a keyed digest per batch; the key is known to the clients alone, so that the
-server cannot try ids out.
+Ids never leave their party. What travels is a keyed digest per batch; the key is known to the clients alone, so that
+the server cannot try ids out.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,17 +46,6 @@ class Column:
         return DataInvalid(f"{self.file}, column {self.name!r}{where}: {what}", allowed=allowed, remedy=remedy)
 
 
-class Table(Protocol):
-    """An open file of any format."""
-
-    def read(self, name: str) -> Column:
-        """Reads one column.
-
-        Raises:
-            DataInvalid: if it is not there or cannot be read.
-        """
-
-
 def render_counted_row(row: int) -> str:
     """Says where a row of an array stands."""
     return f"row {row}, counted from 0"
@@ -71,8 +60,8 @@ def refuse_missing(file: str, name: str, existing: Sequence[str], *, listable: b
         existing: The columns there are.
         listable: Whether these may be shown: what stands where a header should may be a patient.
     """
-    near = difflib.get_close_matches(name, existing, n=3)
-    if listable or near:
+    near = difflib.get_close_matches(name, existing, n=1) if listable else []
+    if listable:
         listed = ", ".join(repr(column) for column in existing[:_MAX_LISTED])
         rest = len(existing) - _MAX_LISTED
         allowed = f"one of {listed}" + (f" and {rest} more" if rest > 0 else "")
@@ -85,7 +74,7 @@ def refuse_missing(file: str, name: str, existing: Sequence[str], *, listable: b
     )
 
 
-def make_array(values: object) -> npt.NDArray[Any] | None:
+def parse_array(values: object) -> npt.NDArray[Any] | None:
     """Returns an array of rows, or None where the object is none: no array, no rows, or no plain numbers and texts."""
     if not isinstance(values, np.ndarray) or values.ndim == 0 or values.dtype.kind not in "biufUS":
         return None

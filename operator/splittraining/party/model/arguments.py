@@ -14,12 +14,15 @@ from splittraining.api.errors import ModelInvalid
 _BOOLEANS = {"true": True, "false": False}
 
 
-def parse_arguments(function: Callable[..., Any], arguments: Mapping[str, str]) -> dict[str, Any]:
+def parse_arguments(
+    function: Callable[..., Any], arguments: Mapping[str, str], *, num_given: int = 0
+) -> dict[str, Any]:
     """Parses strings by the annotations of the parameters they go to.
 
     Args:
         function: The factory, loss or loader that will be called.
         arguments: Strings by parameter name, as the manifest has them.
+        num_given: Leading parameters that the caller fills itself: a loss's output and label, a loader's path.
 
     Returns:
         Keyword arguments for the call.
@@ -28,7 +31,8 @@ def parse_arguments(function: Callable[..., Any], arguments: Mapping[str, str]) 
         ModelInvalid: if a name is no parameter, a text does not fit its annotation, or a required parameter is missing.
     """
     parameters = inspect.signature(function).parameters
-    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    rest = list(parameters.items())[num_given:]
+    named = {n: p for n, p in rest if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     annotations = _get_annotations(function)
     parsed: dict[str, Any] = {}

@@ -75,7 +75,7 @@ def _take_apart(graph: fx.Graph, node: fx.Node, shapes: Shapes) -> list[fx.Node]
     made = [_make_access(graph, node, key, shapes) for key in range(len(value)) if key not in accesses]
     accesses |= {access.args[1]: access for access in made}
     members = [accesses[key] for key in range(len(value))]
-    for access in members:
+    for access in reversed(members):
         node.append(access)  # a taker may come before the first access that the model itself makes
     whole = members if isinstance(value, list) else tuple(members)
     for taker in takers:

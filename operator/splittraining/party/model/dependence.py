@@ -1,7 +1,8 @@
 """What each node depends on: which arguments' data, which parameters, which nodes before it.
 
 Reading memory that another node wrote in place depends on that node too, although no edge of the graph says so.
-A size depends on no data: `x.size(0)` tells how many rows there are and nothing of what is in them.
+A size depends on no data: `x.size(0)` tells how many rows there are and nothing of what is in them. So whoever needs a
+size, or a tensor of zeros of that size, does not need the tensor that is asked for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from torch import fx, nn
 from splittraining.party.model.shapes import Shapes
 from splittraining.party.model.trace import Trace
 
+_FACTORIES = frozenset(
+    """
+    new_empty new_full new_ones new_zeros empty_like full_like ones_like zeros_like
+    """.split()
+)
+"""Operations that make a tensor after the pattern of their first argument and read nothing of it."""
+
 StateId = int
 """Identity of a parameter or buffer: several names may stand for one."""
 
@@ -25,7 +33,7 @@ class Dependence:
     """The dependences of one trace."""
 
     inputs: dict[fx.Node, tuple[fx.Node, ...]]
-    """Nodes read by each node, with writers of the memory it reads; in the order of the graph."""
+    """Nodes whose values each node reads, with writers of the memory it reads."""
     arguments: dict[fx.Node, frozenset[str]]
     """Names of the arguments of forward whose values reach each node."""
     state: dict[fx.Node, frozenset[StateId]]
@@ -59,6 +67,15 @@ def find_dependence(trace: Trace, shapes: Shapes) -> Dependence:
             arguments[node] = frozenset().union(*(arguments[source] for source in inputs[node]))
     bound = _find_bound(trace, shapes, inputs, state, arguments)
     return Dependence(inputs, arguments, state, {node: node not in bound for node in trace.graph.nodes})
+
+
+def list_asked(node: fx.Node, shapes: Shapes) -> tuple[fx.Node, ...]:
+    """Lists the nodes that a node asks for size, dtype or device only."""
+    if _is_fact(node, shapes):
+        return tuple(source for source in node.all_input_nodes if shapes.holds_tensors(source))
+    name = getattr(node.target, "__name__", str(node.target))
+    is_factory = node.op in ("call_function", "call_method") and name in _FACTORIES
+    return tuple(node.all_input_nodes[:1]) if is_factory else ()
 
 
 def _is_fact(node: fx.Node, shapes: Shapes) -> bool:
@@ -96,9 +113,11 @@ def _find_inputs(trace: Trace, shapes: Shapes) -> dict[fx.Node, tuple[fx.Node, .
     writers: dict[int, list[fx.Node]] = defaultdict(list)
     inputs: dict[fx.Node, tuple[fx.Node, ...]] = {}
     for node in trace.graph.nodes:
-        read = {storage for source in node.all_input_nodes for storage in shapes.storages[source]}
-        earlier = [writer for storage in sorted(read) for writer in writers[storage]]
-        inputs[node] = tuple(dict.fromkeys([*node.all_input_nodes, *earlier]))
+        asked = list_asked(node, shapes)
+        read = [source for source in node.all_input_nodes if source not in asked]
+        storages = {storage for source in read for storage in shapes.storages[source]}
+        earlier = [writer for storage in sorted(storages) for writer in writers[storage]]
+        inputs[node] = tuple(dict.fromkeys([*read, *earlier]))
         for storage in shapes.writes[node]:
             writers[storage].append(node)
     return inputs

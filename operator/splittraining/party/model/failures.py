@@ -17,7 +17,7 @@ from splittraining.api.errors import ModelCodeFailed, OutOfMemory, SplitTraining
 _FOREIGN_FOLDERS = tuple(
     os.path.join(os.path.dirname(os.path.abspath(str(package.__file__))), "") for package in (torch, splittraining)
 )
-_CPU_ALLOCATION_FAILED = "not enough memory: you tried to allocate"
+_CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"
 
 
 def is_user_file(filename: str) -> bool:

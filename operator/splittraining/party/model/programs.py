@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import fx
@@ -13,8 +12,9 @@ from torch.fx.node import Argument
 
 from splittraining.api.errors import ModelInvalid
 from splittraining.party.model.crossings import OUTPUT, Crossing
+from splittraining.party.model.dependence import list_asked
 from splittraining.party.model.ownership import Ownership
-from splittraining.party.model.shapes import ROWS
+from splittraining.party.model.shapes import TORCH_DTYPES
 from splittraining.party.model.trace import get_origin
 
 
@@ -36,7 +36,7 @@ def build_stage_graph(ownership: Ownership, crossings: Sequence[Crossing], stage
     Sizes of values that belong to other stages are worked out from the number of rows, so that no size crosses.
 
     Raises:
-        ModelInvalid: if such a size does not follow from the number of rows.
+        ModelInvalid: if such a size is not a multiple of the number of rows.
     """
     return _Builder(ownership, crossings, stage).build()
 
@@ -63,10 +63,10 @@ class _Builder:
         for node in self._nodes:
             if node not in needed or node in self._env or node.op == "output":
                 continue
-            if self._is_foreign_fact(node):
-                self._env[node] = self._rebuild_fact(node, *self._ownership.shapes.values[node])
-            else:
-                self._env[node] = self._graph.node_copy(node, self._get)
+            for source in list_asked(node, self._ownership.shapes):
+                if source not in self._env:
+                    self._env[source] = self._add_stand_in(source)
+            self._env[node] = self._graph.node_copy(node, self._get)
         results = [self._get(item.node) for item in self._outgoing]
         names = [item.name for item in self._outgoing]
         if self._is_last:
@@ -88,9 +88,7 @@ class _Builder:
         pending = list(needed)
         while pending:
             node = pending.pop()
-            if self._is_foreign_fact(node):
-                continue
-            for source in dependence.inputs[node]:
+            for source in (*dependence.inputs[node], *list_asked(node, self._ownership.shapes)):
                 if source not in needed and (dependence.is_free[source] or self._is_own_argument(source)):
                     needed.add(source)
                     pending.append(source)
@@ -108,37 +106,23 @@ class _Builder:
         own = self._ownership.stages[self._stage].arguments
         return node.op == "placeholder" and str(node.target) in own
 
-    def _is_foreign_fact(self, node: fx.Node) -> bool:
-        """Returns whether a node asks something of a tensor that this stage does not have, such as its size."""
-        shapes, stage_of = self._ownership.shapes, self._ownership.stage_of
-        if node.op == "output" or shapes.holds_tensors(node):
-            return False
-        tensors = [source for source in node.all_input_nodes if source in stage_of]
-        incoming = {item.node for item in self._incoming}
-        return any(
-            stage_of[source] != self._stage and source not in incoming and not self._is_own_argument(source)
-            for source in tensors
-        )
-
-    def _rebuild_fact(self, node: fx.Node, small: Any, large: Any) -> Any:
-        """Builds what another stage's tensor would answer: a constant, or a linear function of the rows."""
-        if isinstance(small, torch.device):
-            return self._device
-        if isinstance(small, tuple | list):
-            return tuple(self._rebuild_fact(node, *pair) for pair in zip(small, large, strict=True))
-        if small == large and type(small) is type(large):
-            return small
-        is_number = isinstance(small, int) and not isinstance(small, bool)
-        per_row, remainder = divmod(large - small, ROWS[1] - ROWS[0]) if is_number else (0, 1)
-        if remainder:
+    def _add_stand_in(self, node: fx.Node) -> Argument:
+        """Adds a tensor without memory that answers what another stage's tensor would: shape, dtype, device."""
+        shapes = self._ownership.shapes
+        if not shapes.is_tensor(node):
             raise ModelInvalid(
-                f"`{node.name}` at {get_origin(node).place} is {small} for {ROWS[0]} rows and {large} for {ROWS[1]}, "
-                "and another stage needs it",
-                allowed="sizes that are a multiple of the rows plus a constant",
-                remedy="take the size of a value on the same side of the cut",
+                f"`{node.name}` at {get_origin(node).place} is asked for by another stage, and is not one tensor",
+                allowed="sizes of tensors",
+                remedy="take it from a value on the same side of the cut",
             )
-        scaled = self._graph.call_function(operator.mul, (self._rows, per_row))
-        return self._graph.call_function(operator.add, (scaled, small - per_row * ROWS[0]))
+        layout = shapes.describe(node)
+        sizes: list[int | fx.Node] = list(layout.shape)
+        if layout.batch_dimension >= 0:
+            per_row = layout.shape[layout.batch_dimension]
+            sizes[layout.batch_dimension] = self._graph.call_function(operator.mul, (self._rows, per_row))
+        options = {"dtype": TORCH_DTYPES[layout.dtype], "device": self._device}
+        scalar = self._graph.call_function(torch.empty, ((),), options)
+        return self._graph.call_method("expand", (scalar, tuple(sizes)))
 
     def _get(self, node: fx.Node) -> Argument:
         if node not in self._env:

@@ -6,8 +6,10 @@ is what grows with the batch; what does not, does not.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,13 +130,26 @@ def propagate(trace: Trace, inputs: Sequence[InputSpec]) -> Shapes:
     shapes = Shapes()
     by_name = {item.name: item for item in inputs}
     walks = [_Walk(trace, by_name, rows) for rows in ROWS]
-    for walk in walks:
-        walk.run_all()
+    with _quiet_fake_tensors():
+        for walk in walks:
+            walk.run_all()
     for node in trace.graph.nodes:
         shapes.values[node] = (walks[0].env[node], walks[1].env[node])
         shapes.storages[node] = _get_storages(walks[0].env[node])
         shapes.writes[node] = frozenset(walks[0].writes[node])
     return shapes
+
+
+@contextmanager
+def _quiet_fake_tensors() -> Iterator[None]:
+    # torch logs a traceback for each operation that refuses its inputs; the error that is raised says it all.
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _Walk(fx.Interpreter):

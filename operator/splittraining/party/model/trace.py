@@ -185,10 +185,25 @@ class _Tracer(fx.Tracer):
     def _proxy_placeholder(self, name: str, concrete_args: Any, sig: inspect.Signature, fn_for_analysis: Any) -> Any:
         # An argument that nobody gives keeps its default, so that `if mask is None` goes the way it will go.
         if name.startswith("*"):
-            return {} if name.startswith("**") else ()
+            return _KeptDict() if name.startswith("**") else _KeptTuple()
         if name not in self._inputs:
-            return sig.parameters[name].default
+            default = sig.parameters[name].default
+            return {tuple: _KeptTuple, list: _KeptList, dict: _KeptDict}.get(type(default), lambda same: same)(default)
         return super()._proxy_placeholder(name, concrete_args, sig, fn_for_analysis)
+
+
+class _KeptTuple(tuple[Any, ...]):
+    """A default that fx leaves whole: it would take a plain tuple apart into arguments."""
+
+    __slots__ = ()
+
+
+class _KeptList(list[Any]):
+    """As _KeptTuple."""
+
+
+class _KeptDict(dict[Any, Any]):
+    """As _KeptTuple."""
 
 
 def _refuse_modes_that_fx_forgets(place: str) -> None:

@@ -155,7 +155,7 @@ def _load_data(document: PartyDocument) -> tuple[Dataset | None, Dataset | None]
     loader = None
     if spec.loader is not None:
         function = load_entrypoint(spec.loader.entrypoint, document.source_path)
-        loader = partial(function, **parse_arguments(function, spec.loader.arguments))
+        loader = partial(function, **parse_arguments(function, spec.loader.arguments, num_given=1))
     is_joint = document.contract.schedule.mode is ScheduleMode.JOINT
 
     def load(file: DataFile | None) -> Dataset | None:

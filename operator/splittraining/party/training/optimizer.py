@@ -32,10 +32,17 @@ def build_optimizer(spec: OptimizerSpec, named_parameters: Mapping[str, torch.nn
             return torch.optim.SGD(
                 groups, lr=learning_rate, momentum=momentum, weight_decay=weight_decay, foreach=False, fused=False
             )
-        case OptimizerName.ADAM:
-            return torch.optim.Adam(groups, lr=learning_rate, weight_decay=weight_decay, foreach=False, fused=False)
-        case OptimizerName.ADAM_W:
-            return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, foreach=False, fused=False)
+        case OptimizerName.ADAM | OptimizerName.ADAMW:
+            kind = torch.optim.Adam if spec.name is OptimizerName.ADAM else torch.optim.AdamW
+            return kind(
+                groups,
+                lr=learning_rate,
+                betas=(float(spec.beta1), float(spec.beta2)),
+                eps=float(spec.epsilon),
+                weight_decay=weight_decay,
+                foreach=False,
+                fused=False,
+            )
 
 
 def export_optimizer_state(

@@ -68,7 +68,7 @@ def build_manifest(
 def compute_tensor_digest(tensor: torch.Tensor) -> str:
     """Returns ``sha256:<hex>`` of a tensor's raw bytes."""
     raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return "sha256:" + hashlib.sha256(raw.numpy()).hexdigest()
+    return "sha256:" + hashlib.sha256(raw.numpy().data).hexdigest()
 
 
 def write_result(folder: Path, tensors: Mapping[str, torch.Tensor], manifest: ResultManifest) -> None:

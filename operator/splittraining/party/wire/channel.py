@@ -11,8 +11,10 @@ from splittraining.api.errors import SplitTrainingError
 from splittraining.party.wire.counters import Counters
 from splittraining.party.wire.goodbye import Goodbye
 
-BLOB_WINDOW_FRAMES = 16
-BLOB_CREDIT_FRAMES = 8
+WINDOW_FRAMES = 64
+"""TENSOR and BLOB frames that a sender may be ahead of the receiver's count."""
+CREDIT_FRAMES = 16
+"""After how many consumed ones the receiver tells its count at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class ChannelSettings:
         stall_timeout_s: Longest time that a peer which is waited for may make no progress.
         drain_timeout_s: Longest wait at the end for the peer to have read the Goodbye.
         queue_frames: Frames that may wait for the writer: more would only take memory.
-        inbox_limit_bytes: Most that may wait for `recv`. More than all a peer can have on the way within one step.
+        inbox_limit_bytes: Most that may wait for `recv`: the window of frames, and room for control messages.
     """
 
     heartbeat_s: float = 2.0
@@ -33,7 +35,7 @@ class ChannelSettings:
     stall_timeout_s: float = 600.0
     drain_timeout_s: float = 5.0
     queue_frames: int = 8
-    inbox_limit_bytes: int = 1 << 30
+    inbox_limit_bytes: int = 96 << 20
 
 
 class Channel(Protocol):

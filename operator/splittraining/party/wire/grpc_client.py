@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import grpc
@@ -89,9 +89,7 @@ def dial(
         channel = attempt.open(max(0.0, deadline_s - time.monotonic()))
         if channel is not None:
             return channel
-        failure = attempt.failure
-        if _SILENT_END in failure.details:
-            failure = replace(failure, tls_refusal=fetch_tls_refusal(credentials, endpoint.host, endpoint.port, server))
+        failure = attempt.fetch_failure()
         error = decide_refusal(failure, server)
         if error is not None:
             raise error
@@ -100,7 +98,8 @@ def dial(
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             raise StartTimeout(
-                f"no server party answered at {endpoint.host}:{endpoint.port} within {ready_timeout_s:g} s: {last_words}",
+                f"{server.party} did not answer at {endpoint.host}:{endpoint.port} for {ready_timeout_s:g} s: "
+                + last_words,
                 allowed=f"a listening {server.spiffe_id}",
                 remedy="look at the server party's log, or raise startup.readyTimeoutSeconds",
             )
@@ -153,6 +152,7 @@ class _Attempt:
         now: Callable[[], datetime],
     ) -> None:
         self._credentials = credentials
+        self._endpoint = endpoint
         self._server = server
         self._progress = progress
         self._settings = settings
@@ -166,7 +166,7 @@ class _Attempt:
         self._reader = threading.Thread(target=self._read, name=f"wire-reader-{server.party}", daemon=True)
 
     def open(self, timeout_s: float) -> StreamChannel | None:
-        """Returns the channel, or None when there is no stream: `failure` says why.
+        """Returns the channel, or None when there is no stream: `fetch_failure` says why.
 
         Raises:
             IdentityRefused: if the leaf that the server shows is not the expected one.
@@ -179,10 +179,12 @@ class _Attempt:
             raise self._error
         return self._channel
 
-    @property
-    def failure(self) -> DialFailure:
-        """Why there is no stream."""
-        return DialFailure(self._call.code().name, self._call.details() or "")
+    def fetch_failure(self) -> DialFailure:
+        """Returns why there is no stream; asks TLS once more where gRPC's words leave it open."""
+        details, refusal = self._call.details() or "", ""
+        if _SILENT_END in details:
+            refusal = fetch_tls_refusal(self._credentials, self._endpoint.host, self._endpoint.port, self._server)
+        return DialFailure(self._call.code().name, details, refusal)
 
     def _read(self) -> None:
         leaf_pem = dict(self._call.initial_metadata() or ()).get(LEAF_METADATA)

@@ -12,8 +12,8 @@ SERVICE = "splittraining.Wire"
 METHOD = "Stream"
 LEAF_METADATA = "splittraining-leaf-bin"
 
-# gRPC ends a stream with a message that is longer than this, and the listening end then sees no more than a loss; a frame
-# that is only a little too long gets through to the reader, which names it.
+# gRPC ends a stream with a longer message than this, and the listening end then sees no more than a loss; a frame that
+# is only a little too long gets through to the reader, which names it.
 _MESSAGE_LIMIT_BYTES = FRAME_LIMIT_BYTES + 4096
 
 COMMON_OPTIONS: tuple[tuple[str, int], ...] = (

@@ -21,14 +21,14 @@ class Heartbeat:
     step: int
     phase: str
     idle_milliseconds: int
-    consumed_blobs: int
+    consumed_frames: int
 
 
-def render_heartbeat(progress: Progress, consumed_blobs: int) -> bytes:
+def render_heartbeat(progress: Progress, consumed_frames: int) -> bytes:
     """Renders a heartbeat frame of this moment."""
     mark = progress.latest
     phase = mark.phase.encode()[:_PHASE_BYTES].decode(errors="ignore").encode()
-    body = _BODY.pack(progress.compute_idle_milliseconds(), consumed_blobs) + phase
+    body = _BODY.pack(progress.compute_idle_milliseconds(), consumed_frames) + phase
     return render_frame(Header(FrameType.HEARTBEAT, step=mark.step, size_bytes=len(body)), body)
 
 
@@ -40,11 +40,11 @@ def parse_heartbeat(header: Header, frame: bytes) -> Heartbeat:
     """
     body = bytes(get_body(frame))
     try:
-        idle_milliseconds, consumed_blobs = _BODY.unpack_from(body)
+        idle_milliseconds, consumed_frames = _BODY.unpack_from(body)
         phase = body[_BODY.size :].decode()
     except (struct.error, UnicodeDecodeError) as error:
         raise ProtocolViolation(f"a heartbeat that cannot be read: {error}", allowed="docs/wire.md section 4") from None
-    return Heartbeat(header.step, phase, idle_milliseconds, consumed_blobs)
+    return Heartbeat(header.step, phase, idle_milliseconds, consumed_frames)
 
 
 class Liveness(enum.Enum):

@@ -29,8 +29,9 @@ def fetch_tls_refusal(credentials: Credentials, host: str, port: int, server: Pa
         ):
             # A server that accepts begins with its HTTP/2 settings.
             return "" if connection.recv(1) else "it closed the connection when it saw this party's certificate"
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return ""  # closed before TLS had begun: a relay without a server behind it does so
     except ssl.SSLError as error:
         return error.reason or str(error)
     except OSError:
-        pass
-    return ""
+        return ""

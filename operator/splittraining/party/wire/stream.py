@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from splittraining.api.errors import IdentityRefused, PeerLost, ProtocolViolation, SplitTrainingError, Stalled
-from splittraining.party.wire.channel import BLOB_CREDIT_FRAMES, BLOB_WINDOW_FRAMES, Alarm, ChannelSettings
+from splittraining.party.wire.channel import CREDIT_FRAMES, WINDOW_FRAMES, Alarm, ChannelSettings
 from splittraining.party.wire.counters import Counters
 from splittraining.party.wire.frame import FrameType, parse_header
 from splittraining.party.wire.goodbye import (
@@ -27,6 +27,7 @@ from splittraining.party.wire.goodbye import (
 from splittraining.party.wire.liveness import Heartbeat, Liveness, decide_liveness, parse_heartbeat, render_heartbeat
 from splittraining.party.wire.progress import Progress
 
+_CREDITED = (FrameType.TENSOR, FrameType.BLOB)
 _FRAME_OVERHEAD_BYTES = 256  # what an empty frame costs in the inbox: many small ones must meet the bound as well
 
 
@@ -72,7 +73,7 @@ class StreamChannel:
         self._outgoing: deque[bytes] = deque()
         self._inbox: deque[tuple[FrameType, bytes]] = deque()
         self._inbox_bytes = 0
-        self._blobs_sent = self._blobs_consumed = self._blobs_credited = 0
+        self._frames_sent = self._frames_consumed = self._frames_credited = 0  # of those that need credit
         self._heartbeat_due = True
         self._heartbeat: Heartbeat | None = None
         self._heard_at_s = self._progressed_at_s = time.monotonic()
@@ -94,12 +95,12 @@ class StreamChannel:
                 recheck_s = self._raise_if_over(waiting_since_s)
                 if self._peer_goodbye is not None:
                     raise self._build_finished()
-                has_credit = kind is not FrameType.BLOB or self._blobs_sent < self._blobs_credited + BLOB_WINDOW_FRAMES
+                has_credit = kind not in _CREDITED or self._frames_sent < self._frames_credited + WINDOW_FRAMES
                 if has_credit and len(self._outgoing) < self._settings.queue_frames:
                     break
                 self._changed.wait(recheck_s)
             self._outgoing.append(frame)
-            self._blobs_sent += kind is FrameType.BLOB
+            self._frames_sent += kind in _CREDITED
             self._writable.notify_all()
         self.counters.count_sent(kind, len(frame))
 
@@ -120,9 +121,9 @@ class StreamChannel:
             self._raise_if_over(time.monotonic())
             kind, frame = self._inbox.popleft()
             self._inbox_bytes -= len(frame) + _FRAME_OVERHEAD_BYTES
-            if kind is FrameType.BLOB:
-                self._blobs_consumed += 1
-                if self._blobs_consumed % BLOB_CREDIT_FRAMES == 0:
+            if kind in _CREDITED:
+                self._frames_consumed += 1
+                if self._frames_consumed % CREDIT_FRAMES == 0:
                     self._heartbeat_due = True
                     self._writable.notify_all()
         return frame
@@ -175,7 +176,9 @@ class StreamChannel:
             if heartbeat is not None:
                 self._heartbeat = heartbeat
                 self._progressed_at_s = self._heard_at_s - heartbeat.idle_milliseconds / 1000
-                self._blobs_credited = max(self._blobs_credited, min(heartbeat.consumed_blobs, self._blobs_sent))
+                # Never more than was sent: a lie about credits opens no larger window.
+                credited = min(heartbeat.consumed_frames, self._frames_sent)
+                self._frames_credited = max(self._frames_credited, credited)
             elif goodbye is not None:
                 self._peer_goodbye = goodbye
             elif self._error is None:
@@ -221,7 +224,7 @@ class StreamChannel:
             while not self._over.is_set():
                 if self._heartbeat_due and not self._closing:
                     self._heartbeat_due = False
-                    frame = render_heartbeat(self._progress, self._blobs_consumed)
+                    frame = render_heartbeat(self._progress, self._frames_consumed)
                     self.counters.count_sent(FrameType.HEARTBEAT, len(frame))
                     return frame
                 if self._outgoing:

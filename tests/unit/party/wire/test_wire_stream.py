@@ -6,7 +6,7 @@ import pytest
 
 from splittraining.api.errors import DataInvalid, PeerLost, ProtocolViolation, Stalled
 from splittraining.api.wire_plan import DType
-from splittraining.party.wire.channel import Alarm, ChannelSettings
+from splittraining.party.wire.channel import WINDOW_FRAMES, Alarm, ChannelSettings
 from splittraining.party.wire.frame import Flags, FrameType, Header, parse_header, render_frame
 from splittraining.party.wire.goodbye import build_finished, build_goodbye, render_goodbye
 from splittraining.party.wire.liveness import Liveness, decide_liveness, parse_heartbeat, render_heartbeat
@@ -59,7 +59,7 @@ def test_a_heartbeat_tells_step_phase_and_time_since_progress() -> None:
     progress.mark(7, "forward")
     frame = render_heartbeat(progress, 3)
     heard = parse_heartbeat(parse_header(frame), frame)
-    assert (heard.step, heard.phase, heard.idle_milliseconds, heard.consumed_blobs) == (7, "forward", 2500, 3)
+    assert (heard.step, heard.phase, heard.idle_milliseconds, heard.consumed_frames) == (7, "forward", 2500, 3)
 
 
 def test_a_long_phase_is_cut_between_characters() -> None:
@@ -129,11 +129,11 @@ def test_the_writer_ends_once_the_peer_has_said_goodbye() -> None:
 def test_a_lie_about_credits_opens_no_larger_window() -> None:
     stream = a_stream(ChannelSettings(heartbeat_s=3600, queue_frames=100, silence_timeout_s=0.1))
     stream.feed(render_heartbeat(Progress(), 2**63))
-    for _ in range(16):
+    for _ in range(WINDOW_FRAMES):
         stream.send(render_frame(Header(FrameType.BLOB)))
     with pytest.raises(PeerLost, match="nothing came"):
         stream.send(render_frame(Header(FrameType.BLOB)))
-    assert stream.counters.snapshot().sealed_sent == 16 * 64
+    assert stream.counters.snapshot().sealed_sent == WINDOW_FRAMES * 64
 
 
 def test_an_error_of_one_channel_ends_all_of_the_same_alarm() -> None:

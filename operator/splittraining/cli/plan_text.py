@@ -1,0 +1,132 @@
+"""The plan as text: segments with owners, the values that cross, bytes per step and per round."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from splittraining.api.plan_report import PlanReport
+from splittraining.api.resource import SplitTraining
+from splittraining.api.spec.schedule import TurnUnit
+from splittraining.api.wire_plan import CLIENT_OWNER, WirePlan
+from splittraining.report.markdown import render_size, render_table
+
+Link = tuple[str, str]
+
+_MAX_LAYERS = 6
+
+
+def render_plan(report: PlanReport, training: SplitTraining, train_rows: Mapping[str, int]) -> str:
+    """Renders a plan for people.
+
+    Args:
+        report: The plan.
+        training: What was planned.
+        train_rows: Training rows by client, as far as they are known.
+    """
+    sections = [_render_segments(report), _render_values(report, training.spec.training.batch_size)]
+    sections.append(_render_bytes(report.wire_plan, training, train_rows))
+    sections.append(_render_notes(report))
+    sections.append(f"wire plan {report.wire_plan_digest}")
+    return "\n\n".join(sections) + "\n"
+
+
+def compute_round_bytes(
+    plan: WirePlan, training: SplitTraining, train_rows: Mapping[str, int]
+) -> dict[Link, int] | None:
+    """Returns the payload per link of one round of training, or None where rows are missing that it depends on.
+
+    Evaluation and hand-offs are not in it.
+    """
+    spec = training.spec
+    batch_size = spec.training.batch_size
+    totals: Counter[Link] = Counter()
+    if spec.schedule.sequential is None:
+        known = list(train_rows.values())
+        return _sum_batches(plan, known[0], batch_size) if known else None
+    turn = spec.schedule.sequential.turn
+    for client in spec.clients:
+        if turn.unit is TurnUnit.STEPS:
+            link_bytes, times = plan.compute_link_bytes(batch_size), turn.length
+        elif client.name in train_rows:
+            link_bytes, times = _sum_batches(plan, train_rows[client.name], batch_size), turn.length
+        else:
+            return None
+        for (sender, receiver), size in link_bytes.items():
+            totals[_name(sender, client.name), _name(receiver, client.name)] += times * size
+    return dict(totals)
+
+
+def _render_segments(report: PlanReport) -> str:
+    rows = [
+        [str(item.stage), item.owner, str(item.num_parameters), str(item.num_buffers), _join(item.layers)]
+        for item in report.segments
+    ]
+    table = render_table(["stage", "owner", "parameters", "buffers", "layers"], rows, numbers_from=5)
+    return f"Segments\n\n{table}"
+
+
+def _render_values(report: PlanReport, batch_size: int) -> str:
+    plan = report.wire_plan
+    if not plan.values:
+        return "Nothing crosses."
+    rows = [[*cells] for cells in _list_values(plan, batch_size)]
+    header = ["value", "why", "type", "shape of a batch", "from", "to", "bytes", "gradient"]
+    return f"Values that cross, in a batch of {batch_size} rows\n\n{render_table(header, rows, numbers_from=8)}"
+
+
+def _list_values(plan: WirePlan, batch_size: int) -> Iterator[list[str]]:
+    for value in plan.values:
+        consumers = dict.fromkeys(plan.stages[stage].owner for stage in value.consumers)
+        yield [
+            value.name,
+            value.source.value,
+            value.dtype.value,
+            " x ".join(str(size) for size in value.compute_shape(batch_size)),
+            plan.stages[value.producer].owner,
+            ", ".join(consumers),
+            str(value.compute_size_bytes(batch_size)),
+            "comes back" if value.differentiable else "none",
+        ]
+
+
+def _render_bytes(plan: WirePlan, training: SplitTraining, train_rows: Mapping[str, int]) -> str:
+    batch_size = training.spec.training.batch_size
+    per_step = plan.compute_link_bytes(batch_size)
+    evaluation = plan.compute_link_bytes(1, training=False)
+    rows = [
+        [f"{sender} → {receiver}", str(size), str(evaluation.get((sender, receiver), 0))]
+        for (sender, receiver), size in per_step.items()
+    ]
+    table = render_table(["link", f"step of {batch_size} rows", "evaluation, a row"], rows)
+    text = f"Payload bytes\n\n{table}"
+    per_round = compute_round_bytes(plan, training, train_rows)
+    if per_round is None:
+        missing = ", ".join(client.name for client in training.spec.clients if client.name not in train_rows)
+        return f"{text}\n\nBytes per round: the rows of {missing} are not known here; name their folders with --volume."
+    rows = [[f"{sender} → {receiver}", str(size), render_size(size)] for (sender, receiver), size in per_round.items()]
+    return f"{text}\n\n{render_table(['link', 'round of training', ''], rows)}"
+
+
+def _render_notes(report: PlanReport) -> str:
+    exactness = [f"inexact: {sentence}" for sentence in report.inexact]
+    exactness = exactness or ["exact: equal to the unsplit model, bit for bit"]
+    return "\n".join([*exactness, *(f"note: {sentence}" for sentence in report.notes)])
+
+
+def _sum_batches(plan: WirePlan, num_rows: int, batch_size: int) -> dict[Link, int]:
+    totals: Counter[Link] = Counter()
+    full, rest = divmod(num_rows, batch_size)
+    for rows, times in ((batch_size, full), (rest, 1)):
+        if rows and times:
+            totals.update({link: size * times for link, size in plan.compute_link_bytes(rows).items()})
+    return dict(totals)
+
+
+def _name(owner: str, client: str) -> str:
+    return client if owner == CLIENT_OWNER else owner
+
+
+def _join(layers: tuple[str, ...]) -> str:
+    text = ", ".join(layers[:_MAX_LAYERS])
+    return text if len(layers) <= _MAX_LAYERS else f"{text} and {len(layers) - _MAX_LAYERS} more"

@@ -1,0 +1,45 @@
+from splittraining.api.resource import parse_split_training
+from splittraining.cli.plan_text import compute_round_bytes, render_plan
+from support.local_support import build_manifest_document
+from support.report_support import CUT_BYTES, LABEL_BYTES, build_plan_report, build_wire_plan
+
+UP, DOWN = CUT_BYTES + LABEL_BYTES, CUT_BYTES
+
+
+def build(**schedule):
+    return parse_split_training(build_manifest_document(clients=("st-mary", "st-luke"), batch_size=4, **schedule))
+
+
+def test_a_plan_names_owners_values_and_bytes_of_a_step():
+    text = render_plan(build_plan_report(), build(), {})
+    for part in ("client", "head, head.out", "195", "4 x 3", "Float32", str(4 * UP), str(4 * DOWN), "sha256:"):
+        assert part in text
+    assert "exact: equal to the unsplit model" in text
+    assert "aux.weight is used by no stage" in text
+    assert "the rows of st-mary, st-luke are not known here" in text
+
+
+def test_what_is_not_exact_is_said():
+    report = build_plan_report().model_copy(update={"inexact": ("head uses a fused kernel",)})
+    text = render_plan(report, build(), {})
+    assert "inexact: head uses a fused kernel" in text
+    assert "exact: equal" not in text
+
+
+def test_bytes_of_a_round_count_every_clients_rows_and_epochs():
+    training = build(turn={"unit": "Epoch", "length": 2})
+    assert compute_round_bytes(build_wire_plan(), training, {"st-mary": 6, "st-luke": 3}) == {
+        ("st-mary", "server"): 2 * 6 * UP,
+        ("server", "st-mary"): 2 * 6 * DOWN,
+        ("st-luke", "server"): 2 * 3 * UP,
+        ("server", "st-luke"): 2 * 3 * DOWN,
+    }
+
+
+def test_bytes_of_a_round_of_steps_need_no_rows():
+    training = build(turn={"unit": "Steps", "length": 5})
+    assert compute_round_bytes(build_wire_plan(), training, {})["st-luke", "server"] == 5 * 4 * UP
+
+
+def test_bytes_of_a_round_are_not_guessed_while_a_clients_rows_are_unknown():
+    assert compute_round_bytes(build_wire_plan(), build(), {"st-mary": 6}) is None
