@@ -145,9 +145,9 @@ class Tied(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(6, 6)
-        self.middle = nn.Linear(6, 6)
-        self.last = nn.Linear(6, 6)
+        self.first = nn.Linear(16, 16)
+        self.middle = nn.Linear(16, 16)
+        self.last = nn.Linear(16, 16)
         self.last.weight = self.first.weight
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 JOINT = ""
 """The client name that keys the order of rows which all parties share."""
 
-_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "CrossEntropy": nn.functional.cross_entropy,
     "BCEWithLogits": nn.functional.binary_cross_entropy_with_logits,
 }
@@ -121,7 +121,7 @@ def _train_step(
 ) -> float:
     for optimizer in optimizers:
         optimizer.zero_grad()
-    value = _LOSSES[loss](model(**inputs), label)
+    value = LOSSES[loss](model(**inputs), label)
     value.backward()
     for optimizer in optimizers:
         optimizer.step()

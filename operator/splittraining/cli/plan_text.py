@@ -62,7 +62,7 @@ def _render_segments(report: PlanReport) -> str:
         [str(item.stage), item.owner, str(item.num_parameters), str(item.num_buffers), _join(item.layers)]
         for item in report.segments
     ]
-    table = render_table(["stage", "owner", "parameters", "buffers", "layers"], rows, numbers_from=5)
+    table = render_table(["stage", "owner", "parameters", "buffers", "layers"], rows)
     return f"Segments\n\n{table}"
 
 
@@ -72,7 +72,7 @@ def _render_values(report: PlanReport, batch_size: int) -> str:
         return "Nothing crosses."
     rows = [[*cells] for cells in _list_values(plan, batch_size)]
     header = ["value", "why", "type", "shape of a batch", "from", "to", "bytes", "gradient"]
-    return f"Values that cross, in a batch of {batch_size} rows\n\n{render_table(header, rows, numbers_from=8)}"
+    return f"Values that cross, in a batch of {batch_size} rows\n\n{render_table(header, rows)}"
 
 
 def _list_values(plan: WirePlan, batch_size: int) -> Iterator[list[str]]:

@@ -53,7 +53,9 @@ def render_round(row: RoundRow, rounds: int) -> str:
 
 def _build_cells(entry: Entry) -> list[RenderableType]:
     state = Text(entry.state, style=_STYLES.get(entry.state, ""))
-    bar = ProgressBar(total=1.0, completed=entry.progress, width=_BAR_WIDTH)
+    bar = ProgressBar(
+        total=1.0, completed=entry.progress, width=_BAR_WIDTH, complete_style="cyan", finished_style="green"
+    )
     report = entry.report
     if report is None:
         return [entry.name, entry.role.value.lower(), state, bar, "", "", "", "", "", ""]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splittraining.api.identity import SERVER_PARTY
-from splittraining.api.report import Report
+from splittraining.api.report import PartyState, Report
 from splittraining.local.crew import Crew
 from splittraining.local.events import Event, PartyExited, PartyReported, RoundCompleted, RunStopping
 from splittraining.local.leftovers import MetricsTail, read_stderr_tail, read_termination
@@ -27,6 +27,8 @@ class Patience:
 
     follow_s: float = 15.0
     """From the first failure until the others are told to stop."""
+    unheard_s: float = 2.0
+    """The same while the parties are not connected yet: nobody can hear of a failure, and the rest would wait."""
     stop_s: float = 10.0
     """From being told to stop until being killed: time to finish a step and say Goodbye."""
 
@@ -75,6 +77,7 @@ class Supervision:
         self._monotonic_s = monotonic_s
         self._stage = _Stage.WATCHING
         self._deadline_s: float | None = None
+        self._follow_s = patience.follow_s
         self._ends: list[PartyEnd] = []
         self.newest: dict[str, Report] = {}
         """The last report of each party."""
@@ -109,7 +112,8 @@ class Supervision:
             self._ends.append(end)
             self._emit(PartyExited(party, end.exit_code, end.reason, end.message))
             if end.exit_code != 0 and self._stage is _Stage.WATCHING:
-                self._enter(_Stage.FOLLOWING, self._patience.follow_s)
+                self._follow_s = self._patience.follow_s if self._are_connected() else self._patience.unheard_s
+                self._enter(_Stage.FOLLOWING, self._follow_s)
 
     def _describe(self, party: str, process_exit_code: int) -> PartyEnd:
         folder = self._folder / party
@@ -122,6 +126,11 @@ class Supervision:
             stderr=read_stderr_tail(folder),
             made_to_stop=self._stage >= _Stage.TOLD,
         )
+
+    def _are_connected(self) -> bool:
+        """Whether the conductor has seen every party; it says Ready then, and never goes back."""
+        server = self.newest.get(SERVER_PARTY)
+        return server is not None and server.state not in (PartyState.STARTING, PartyState.CONNECTING)
 
     def _heed_wish(self) -> None:
         if not self._crew.running:
@@ -136,7 +145,7 @@ class Supervision:
             return
         late = ", ".join(self._crew.running)
         if self._stage is _Stage.FOLLOWING:
-            self._tell_them(f"{late} did not follow within {self._patience.follow_s:g} s and is told to stop")
+            self._tell_them(f"{late} did not follow within {self._follow_s:g} s and is told to stop")
         elif self._stage is _Stage.TOLD:
             self._make_them_end(f"{late} did not stop within {self._patience.stop_s:g} s and is killed")
 

@@ -15,7 +15,7 @@ def render_rounds(metrics: MetricRows) -> str:
         return ""
     names = list(dict.fromkeys(name for row in metrics.rounds for name in row.metrics))
     rows = [_render_round(row, names) for row in sample_rows(metrics.rounds)]
-    table = render_table(["round", "last step", "seconds", *names], rows, numbers_from=0)
+    table = render_table(["round", "last step", "seconds", *names], rows)
     total = len(metrics.rounds)
     note = f"\n\n{MAX_ROWS} of {total} rounds are shown; metrics.jsonl has all." if total > MAX_ROWS else ""
     return f"## Rounds\n\n{table}{note}"

@@ -15,19 +15,19 @@ _FIXED_POINT = (1e-3, 1e6)  # within it four decimals say enough and no exponent
 Row = TypeVar("Row")
 
 
-def render_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int = 1) -> str:
-    """Renders a Markdown table whose columns line up in a plain editor too.
+def render_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Renders a Markdown table whose columns line up in a plain editor too. Columns of numbers go to the right.
 
     Args:
         header: Column titles.
         rows: Cells, as many a row as there are titles.
-        numbers_from: First column that is aligned to the right.
     """
-    cells = [list(header), *([_escape(cell) for cell in row] for row in rows)]
-    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(header))]
-    lines = [_render_row(row, widths, numbers_from) for row in cells]
-    rule = [("-" * (width - 1) + ":") if column >= numbers_from else "-" * width for column, width in enumerate(widths)]
-    return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]])
+    body = [[_escape(cell) for cell in row] for row in rows]
+    columns = range(len(header))
+    widths = [max(3, len(header[column]), *(len(row[column]) for row in body)) for column in columns]
+    numeric = [all(_begins_as_number(row[column]) for row in body) for column in columns]
+    rule = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric, strict=True)]
+    return "\n".join(_render_row(row, widths, numeric) for row in (header, rule, *body))
 
 
 def sample_rows(rows: Sequence[Row], *, limit: int = MAX_ROWS) -> list[Row]:
@@ -66,12 +66,16 @@ def render_duration(seconds: float) -> str:
     return f"{minutes // _MINUTE_S} h {minutes % _MINUTE_S} min"
 
 
-def _render_row(cells: Sequence[str], widths: Sequence[int], numbers_from: int) -> str:
+def _render_row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
     padded = [
-        cell.rjust(width) if column >= numbers_from else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.rjust(width) if right else cell.ljust(width)
+        for cell, width, right in zip(cells, widths, numeric, strict=True)
     ]
     return "| " + " | ".join(padded) + " |"
+
+
+def _begins_as_number(cell: str) -> bool:
+    return not cell or cell[0].isdigit() or cell[0] == "-"
 
 
 def _escape(cell: str) -> str:

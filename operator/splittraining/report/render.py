@@ -78,7 +78,7 @@ def _render_parties(record: RunRecord) -> str:
             ]
         )
     header = ["party", "role", "state", "device", "steps", "rows trained", "peak memory"]
-    return "## Parties\n\n" + render_table(header, rows, numbers_from=4)
+    return "## Parties\n\n" + render_table(header, rows)
 
 
 def _render_traffic(record: RunRecord, metrics: MetricRows) -> str:
@@ -118,10 +118,10 @@ def _render_segments(plan: PlanReport | None) -> str:
         [str(segment.stage), segment.owner, _render_layers(segment.layers), str(segment.num_parameters)]
         for segment in plan.segments
     ]
-    text = "## Segments\n\n" + render_table(["stage", "owner", "layers", "parameters"], segments, numbers_from=3)
+    text = "## Segments\n\n" + render_table(["stage", "owner", "layers", "parameters"], segments)
     if plan.wire_plan.values:
         header = ["value", "why", "type", "one row", "from", "to"]
-        text += "\n\n" + render_table(header, list(_list_values(plan)), numbers_from=len(header))
+        text += "\n\n" + render_table(header, list(_list_values(plan)))
     sentences = [f"- {sentence}" for sentence in (*plan.inexact, *plan.notes)]
     return "\n\n".join([text, "\n".join(sentences)]) if sentences else text
 
@@ -144,4 +144,4 @@ def _render_identity(record: RunRecord) -> str:
     if record.plan is not None:
         rows.append(["wire plan", record.plan.wire_plan_digest])
     rows += [[name, version] for name, version in sorted(record.versions.items())]
-    return "## What it ran on\n\n" + render_table(["what", "value"], rows, numbers_from=2)
+    return "## What it ran on\n\n" + render_table(["what", "value"], rows)

@@ -82,10 +82,16 @@ def test_an_error_before_the_first_line_of_ours_shows_the_last_line_of_stderr(bu
     assert "the child's own words" in outcome.message
 
 
-def test_a_party_that_does_not_follow_is_told_to_stop_after_the_grace_period(build_run, tmp_path):
-    run = build_run(follow_s=0.05, stop_s=20)
+@pytest.mark.parametrize(
+    ("state", "patience"),
+    [(PartyState.TRAINING, {"follow_s": 0.05, "unheard_s": 20}), (PartyState.CONNECTING, {"unheard_s": 0.05})],
+    ids=["that has heard of the failure", "that cannot hear of it, not being connected"],
+)
+def test_a_party_that_does_not_follow_is_told_to_stop(build_run, tmp_path, state, patience):
+    run = build_run(stop_s=20, **patience)
     run.start("server", "stop_politely", str(tmp_path / "pid"))
     wait_for_file(tmp_path / "pid")
+    run.reports.put(Report(party="server", generation=1, sequence=1, state=state))
     run.start("a", "end_with", 65)
     assert run.watch().exit_code == 65
     assert [event.why for event in run.events_of(RunStopping)] == [
@@ -95,7 +101,7 @@ def test_a_party_that_does_not_follow_is_told_to_stop_after_the_grace_period(bui
 
 
 def test_a_party_that_does_not_even_stop_is_killed_and_is_not_the_cause(build_run, tmp_path):
-    run = build_run(follow_s=0.05, stop_s=0.05)
+    run = build_run(unheard_s=0.05, stop_s=0.05)
     run.start("server", "refuse_to_stop", str(tmp_path / "pid"))
     wait_for_file(tmp_path / "pid")
     run.start("a", "end_with", 76)

@@ -28,10 +28,10 @@ def read_npz(path: Path, file: str, wanted: Sequence[str]) -> dict[str, Column]:
         OSError: if the file cannot be read.
     """
     try:
-        opened = np.load(path, allow_pickle=False)
-        if not isinstance(opened, np.lib.npyio.NpzFile):
-            raise DataInvalid(f"{file} holds one array without a name", allowed="an .npz file", remedy=_REMEDY)
-        with opened as archive:
+        with path.open("rb") as opened:  # NumPy would leave a damaged file open
+            archive = np.load(opened, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataInvalid(f"{file} holds one array without a name", allowed="an .npz file", remedy=_REMEDY)
             return {name: _read_array(archive, file, name) for name in wanted}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         # NumPy takes what is no zip for a pickle and refuses that with a ValueError.

@@ -23,7 +23,7 @@ from splittraining.party.model.build import load_entrypoint
 from splittraining.party.training.engine import StepEngine
 from splittraining.party.training.feed import BatchFeed
 from splittraining.party.training.fingerprint import compute_fingerprint, prepare_numerics, select_device
-from splittraining.party.training.loss import build_loss
+from splittraining.party.training.loss import build_loss, parse_ignore_index
 from splittraining.party.training.metrics import MetricSet
 from splittraining.party.training.share import ModelShare
 from splittraining.party.wire.progress import Progress
@@ -88,7 +88,10 @@ class Assembly:
 
     def build_metrics(self) -> MetricSet:
         """Builds empty sums for one evaluation."""
-        return MetricSet(self.contract.training.evaluation.metrics, self.contract.training.loss.name)
+        loss = self.contract.training.loss
+        return MetricSet(
+            self.contract.training.evaluation.metrics, loss.name, ignore_index=parse_ignore_index(loss)
+        )
 
 
 def find_owner(document: PartyDocument) -> str:

@@ -149,14 +149,13 @@ class MetricSet:
             logits_NK, truth_N = logits_NK[counted_N], truth_N[counted_N]
         num_classes = logits_NK.shape[1]
         self._count(logits_NK.argmax(dim=1) == truth_N)
-        # Ranks are compared over rows, so logits must be made comparable first; in float64, where few scores tie.
-        probabilities_NK = torch.softmax(logits_NK.double(), dim=1)
         truths_NK = truth_N[:, None] == torch.arange(num_classes, device=truth_N.device)
         if num_classes == 2:  # noqa: PLR2004  # two classes are one question, asked once
-            margin_N1 = (logits_NK[:, 1:] - logits_NK[:, :1]).double()
-            self._keep(margin_N1, truths_NK[:, 1:])
+            logits = logits_NK.double()
+            self._keep(logits[:, 1:] - logits[:, :1], truths_NK[:, 1:])
         else:
-            self._keep(probabilities_NK, truths_NK)
+            # Scores are compared over rows, so logits must be made comparable first; in float64, where few tie.
+            self._keep(torch.softmax(logits_NK.double(), dim=1), truths_NK)
 
     def _count(self, right: torch.Tensor) -> None:
         if self._counts_accuracy:

@@ -139,7 +139,7 @@ def test_a_listed_name_that_does_not_cross_is_refused() -> None:
 def test_a_weight_shared_by_two_owners_is_refused_with_all_its_names() -> None:
     refuse(
         Tied(), vanilla("first@2"), "first.weight (also called last.weight) is used by client and server",
-        "give each owner a module of its own",
+        "give each owner a module of its own", given=batch(16),
     )  # fmt: skip
 
 

@@ -244,7 +244,7 @@ def test_a_party_keeps_only_its_own_weights_in_memory() -> None:
 
 def test_an_owner_of_two_stages_keeps_both() -> None:
     model = Tied()
-    made = cut(model, u_shaped("first@2", "middle"), ({"x": torch.randn(4, 6)}, torch.zeros(4, 6)))
+    made = cut(model, u_shaped("first@2", "middle"), ({"x": torch.randn(4, 16)}, torch.zeros(4, 16)))
 
     made.keep_only("client")
 

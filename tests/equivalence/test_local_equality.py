@@ -1,0 +1,115 @@
+"""A split training in real processes over real mTLS equals plain PyTorch to the bit: every step's loss, all weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from support.cases import (
+    ADAM,
+    MOMENTUM,
+    SGD,
+    Case,
+    a_norm_case,
+    a_u_net_case,
+    a_u_shaped_case,
+    a_vanilla_case,
+    a_vertical_case,
+)
+from support.oracle import train_centrally, train_with_private_bottoms
+from support.runs import FinishedRun, run_case
+from support.uncut import train_uncut
+
+ONE_CLIENT = {"north": 11}
+
+
+def succeed(case: Case, folder: Path) -> FinishedRun:
+    run = run_case(case, folder)
+    assert run.outcome.exit_code == 0, run.outcome
+    return run
+
+
+def assert_same_bits(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    assert given.keys() == expected.keys()
+    different = [name for name in expected if not torch.equal(given[name], expected[name])]
+    assert not different
+
+
+def assert_equals_plain_pytorch(case: Case, folder: Path) -> None:
+    run = succeed(case, folder)
+    expected = train_centrally(case.build_model, case.rows, case.plan)
+    assert run.read_losses() == expected.losses
+    clients = [client["name"] for client in case.spec["clients"]]
+    if case.spec["topology"] == "Vertical":
+        assert_same_bits(run.merge_segments(["server", *clients]), expected.state)
+        return
+    for client in clients:  # the ring ends with the same weights at every institution
+        assert_same_bits(run.merge_segments(["server", client]), expected.state)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(a_vanilla_case(optimizer=MOMENTUM), id="three clients take turns of an epoch"),
+        pytest.param(a_vanilla_case(optimizer=ADAM, turn=("Steps", 1)), id="three clients take turns of a step"),
+        pytest.param(a_u_shaped_case(), id="U-shape with two clients"),
+        pytest.param(a_vertical_case(), id="Vertical with a label holder of its own"),
+        pytest.param(a_u_net_case(), id="U-Net with skips in a U-shape"),
+        pytest.param(a_norm_case(dropout="0.0"), id="BatchNorm on both sides of the cut"),
+    ],
+)
+def test_equals_plain_pytorch(case: Case, tmp_path: Path) -> None:
+    assert_equals_plain_pytorch(case, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", [("Epoch", 1), ("Steps", 1), ("Epoch", 2), ("Steps", 5)], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["SGD", "momentum and weight decay", "Adam"])
+@pytest.mark.parametrize("clients", [ONE_CLIENT, None], ids=["one client", "three clients"])
+def test_vanilla_equals_plain_pytorch(
+    clients: dict[str, int] | None, optimizer: Mapping[str, str], turn: tuple[str, int], tmp_path: Path
+) -> None:
+    assert_equals_plain_pytorch(a_vanilla_case(clients, optimizer=optimizer, turn=turn), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["SGD", "momentum and weight decay", "Adam"])
+@pytest.mark.parametrize("build", [a_u_shaped_case, a_vertical_case], ids=["U-shape", "Vertical"])
+def test_other_topologies_equal_plain_pytorch(build: object, optimizer: Mapping[str, str], tmp_path: Path) -> None:
+    assert_equals_plain_pytorch(build(optimizer=optimizer), tmp_path)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(a_norm_case(dropout="0.3"), id="Vanilla"),
+        pytest.param(a_norm_case(dropout="0.3", topology="UShaped", optimizer=ADAM), id="UShaped"),
+    ],
+)
+def test_dropout_and_batch_norm_equal_the_same_engine_uncut(case: Case, tmp_path: Path) -> None:
+    run = succeed(case, tmp_path)
+    expected = train_uncut(case)
+    assert run.read_losses() == expected.losses
+    for client in case.spec["clients"]:
+        assert_same_bits(run.merge_segments(["server", client["name"]]), expected.state)
+
+
+def test_without_hand_off_every_client_trains_a_bottom_of_its_own(tmp_path: Path) -> None:
+    case = a_vanilla_case(optimizer=MOMENTUM, handoff="None")
+    run = succeed(case, tmp_path)
+    expected = train_with_private_bottoms(case.build_model, case.rows, case.plan, top=["top"])
+    assert run.read_losses() == expected.losses
+    for client, state in expected.private_states.items():
+        assert_same_bits(run.merge_segments(["server", client]), state)
+    with_hand_off = train_centrally(case.build_model, case.rows, case.plan)
+    assert run.read_losses() != with_hand_off.losses
+
+
+def test_the_same_seed_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    case = a_norm_case(dropout="0.3")
+    first, second = (succeed(case, tmp_path / name) for name in ("first", "second"))
+    for party in ("server", "north", "south"):
+        path = Path(party) / "result" / "segments.safetensors"
+        assert (first.folder / path).read_bytes() == (second.folder / path).read_bytes()
