@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import signal
 import socket
 import ssl
@@ -23,7 +24,7 @@ from grpc.experimental import session_cache
 
 from splittraining.api.errors import IdentityRefused, PeerFailed, PeerLost, ProtocolViolation, StartTimeout
 from splittraining.api.party_document import Endpoint
-from splittraining.party.wire.frame import FRAME_LIMIT_BYTES
+from splittraining.party.wire.frame import FRAME_LIMIT_BYTES, FrameType, parse_header
 from splittraining.party.wire.goodbye import build_finished
 from splittraining.party.wire.grpc_client import dial
 from splittraining.party.wire.grpc_common import METHOD, SERVICE
@@ -200,10 +201,11 @@ def test_tls_1_2_is_refused(listening: Listening, tmp_path: Path) -> None:
 def test_a_resumed_session_is_refused(listening: Listening) -> None:
     credentials = listening.site.admit(CLIENT)
     cache = ("grpc.ssl_session_cache", session_cache.ssl_session_cache_lru(1))
+    requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     with _open_raw(listening, credentials, cache, ("grpc.use_local_subchannel_pool", 1)) as first:
-        call = first.stream_stream(PATH)(iter(()))
-        assert call.initial_metadata()
-        assert [frame[3] for frame in [next(call)]] == [4]  # data came back, and with it the session's ticket
+        call = first.stream_stream(PATH)(iter(requests.get, None))
+        assert parse_header(next(call)).type is FrameType.HEARTBEAT  # with data came the session's ticket
+        requests.put(None)
     with (
         _open_raw(listening, credentials, cache, ("grpc.use_local_subchannel_pool", 1)) as second,
         pytest.raises(grpc.RpcError) as refused,

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from splittraining.party.model.stages import StageSpec
 from splittraining.party.model.topology import build_uncut_stages
 from support.in_process import (
@@ -21,7 +23,6 @@ from support.in_process import (
     vanilla,
 )
 from support.models import Attention, Cnn, Mlp, NoisyNet, Recurrent, Residual, SkipNet, Tied, TwoTowers
-from torch import Tensor, nn
 
 
 @pytest.fixture(autouse=True)
@@ -100,9 +101,7 @@ def test_a_weight_that_one_owner_uses_at_both_ends_equals_plain_torch() -> None:
 
 
 def _make_tower_batches() -> list[Batch]:
-    return [
-        ({"left": torch.randn(n, 3), "right": torch.randn(n, 2)}, torch.randint(3, (n,))) for n in (6, 6, 6, 3)
-    ]
+    return [({"left": torch.randn(n, 3), "right": torch.randn(n, 2)}, torch.randint(3, (n,))) for n in (6, 6, 6, 3)]
 
 
 TOWERS = (StageSpec("imaging", ("left",), ("left",)), StageSpec("pathology", ("right",), ("right",)))
@@ -159,10 +158,13 @@ def test_random_operations_do_not_depend_on_who_else_uses_the_generator() -> Non
 
     class Busy(torch.optim.SGD):
         def step(self, closure: object = None) -> None:  # type: ignore[override]
-            super().step()
+            super().step(closure)  # type: ignore[arg-type]
             torch.rand(17)
 
-    busy = train_cut(model, vanilla("first"), batches, optimizer=lambda p: Busy(p, lr=0.05, momentum=0.9, weight_decay=0.01))
+    def build_busy(parameters: list[nn.Parameter]) -> Busy:
+        return Busy(parameters, lr=0.05, momentum=0.9, weight_decay=0.01)
+
+    busy = train_cut(model, vanilla("first"), batches, optimizer=build_busy)
 
     assert_same(quiet, busy)
 

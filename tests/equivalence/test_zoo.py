@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import nn
+from torchvision.models import VisionTransformer, densenet121, resnet18
+
 from splittraining.party.model.stages import StageSpec
 from splittraining.party.model.topology import build_uncut_stages
 from support.in_process import (
@@ -18,8 +21,6 @@ from support.in_process import (
     u_shaped,
     vanilla,
 )
-from torch import nn
-from torchvision.models import VisionTransformer, densenet121, resnet18
 
 pytestmark = pytest.mark.slow
 
@@ -39,8 +40,15 @@ def make_batches(size: int) -> list[Batch]:
 
 def build_transformer(dropout: float = 0.0) -> nn.Module:
     return VisionTransformer(
-        image_size=32, patch_size=8, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32, dropout=dropout,
-        attention_dropout=dropout, num_classes=5,
+        image_size=32,
+        patch_size=8,
+        num_layers=3,
+        num_heads=2,
+        hidden_dim=16,
+        mlp_dim=32,
+        dropout=dropout,
+        attention_dropout=dropout,
+        num_classes=5,
     )
 
 
@@ -63,12 +71,13 @@ CASES = {
     ),
     "densenet121 after transition2": (lambda: densenet121(num_classes=5), 32, vanilla("features.transition2"), ()),
     "densenet121 in a U-shape": (
-        lambda: densenet121(num_classes=5), 32, u_shaped("features.denseblock1", "features.denseblock4"), ()
+        lambda: densenet121(num_classes=5),
+        32,
+        u_shaped("features.denseblock1", "features.denseblock4"),
+        (),
     ),
     "transformer after its first layer": (build_transformer, 32, vanilla(ENCODER + "0"), ()),
-    "transformer inside its second layer": (
-        build_transformer, 32, vanilla(ENCODER + "1.dropout"), ("add_2",)
-    ),
+    "transformer inside its second layer": (build_transformer, 32, vanilla(ENCODER + "1.dropout"), ("add_2",)),
     "transformer after its encoder": (build_transformer, 32, vanilla("encoder"), ()),
     "transformer in a U-shape": (build_transformer, 32, u_shaped("conv_proj", ENCODER + "2"), ()),
 }
@@ -102,7 +111,9 @@ def test_a_published_network_equals_plain_torch(case: str) -> None:
     assert_same(split, train_plain(model, batches, optimizer=ADAM))
 
 
-@pytest.mark.parametrize("stages", [vanilla(ENCODER + "0"), vanilla(ENCODER + "1"), u_shaped(ENCODER + "0", ENCODER + "1")])
+@pytest.mark.parametrize(
+    "stages", [vanilla(ENCODER + "0"), vanilla(ENCODER + "1"), u_shaped(ENCODER + "0", ENCODER + "1")]
+)
 def test_a_transformer_with_dropout_everywhere_equals_the_same_engine_uncut(stages: tuple[StageSpec, ...]) -> None:
     model, batches = OneArgument(build_transformer(dropout=0.1)), make_batches(32)
 
@@ -110,4 +121,3 @@ def test_a_transformer_with_dropout_everywhere_equals_the_same_engine_uncut(stag
 
     uncut = train_cut(model, build_uncut_stages(describe_inputs(batches[0])), batches, optimizer=ADAM)
     assert_same(split, uncut)
-

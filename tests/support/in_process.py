@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from splittraining.api.spec.model import InputSpec, LabelSpec
 from splittraining.api.wire_plan import DType
 from splittraining.party.model.cut import CutModel, cut_model
 from splittraining.party.model.stages import StageSpec
 from splittraining.party.training.stage import StageRunner
-from torch import Tensor, nn
 
 Optimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 MOMENTUM: Optimizer = lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.01)  # noqa: E731

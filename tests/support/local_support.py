@@ -172,7 +172,7 @@ def wait_for_end(pid: int, *, timeout_s: float = 10.0) -> bool:
 
 def run_command(folder: str) -> None:
     """A command with two parties, to be killed: the main function of `python -c`."""
-    crew = Crew(build_launcher())
+    crew = Crew(Launcher(preload=()))  # this process's own fork server, which needs to be there at once
     for party in ("server", "st-mary"):
         crew.start(party, build_order("refuse_to_stop", Path(folder), f"{folder}/{party}.pid"))
     crew.wait(Wakeup(), timeout_s=None)

@@ -27,7 +27,7 @@ class Mlp(nn.Module):
 
 
 class Cnn(nn.Module):
-    """Convolutions with BatchNorm, in-place ReLU right after the cut, and a flatten that asks the input for its size."""
+    """Convolutions with BatchNorm, in-place ReLU, and a flatten that asks the input for its size."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -63,12 +63,12 @@ class FinishedRun:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def run_case(case: Case, folder: Path) -> FinishedRun:
+def run_case(case: Case, folder: Path, *, launcher: Launcher = LAUNCHER) -> FinishedRun:
     """Runs a case to its end, whatever that is."""
-    return run_manifest(case.write(folder), folder / "runs")
+    return run_manifest(case.write(folder), folder / "runs", launcher=launcher)
 
 
-def run_manifest(path: Path, runs_folder: Path) -> FinishedRun:
+def run_manifest(path: Path, runs_folder: Path, *, launcher: Launcher = LAUNCHER) -> FinishedRun:
     """Runs a manifest to its end, whatever that is."""
     events: list[Event] = []
     wakeup = Wakeup()
@@ -77,6 +77,6 @@ def run_manifest(path: Path, runs_folder: Path) -> FinishedRun:
         emit=events.append,
         wakeup=wakeup,
         wish=StopWish(wakeup),
-        launcher=LAUNCHER,
+        launcher=launcher,
     )
     return FinishedRun(result.outcome, result.folder, result.record, events)

@@ -36,13 +36,13 @@ class NormClassifier(nn.Module):
 
 
 class BinaryHead(nn.Module):
-    """Three parts for a U-shape: `encoder`, `trunk`, and a head with one logit."""
+    """Three parts for a U-shape: `encoder`, `trunk`, and a head with one logit or more."""
 
-    def __init__(self, num_features: int) -> None:
+    def __init__(self, num_features: int, num_outputs: int) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(num_features, 6), nn.Tanh())
         self.trunk = nn.Sequential(nn.Linear(6, 6), nn.ReLU())
-        self.head = nn.Linear(6, 1)
+        self.head = nn.Linear(6, num_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(self.encoder(x)))
@@ -91,9 +91,9 @@ def build_norm_classifier(dropout: float = 0.0) -> nn.Module:
     return NormClassifier(dropout)
 
 
-def build_binary(num_features: int = 5) -> nn.Module:
+def build_binary(num_features: int = 5, num_outputs: int = 1) -> nn.Module:
     """Builds a model for the U-shape, to be cut at `encoder` and `trunk`."""
-    return BinaryHead(num_features)
+    return BinaryHead(num_features, num_outputs)
 
 
 def build_u_net() -> nn.Module:

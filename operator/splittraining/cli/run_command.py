@@ -44,8 +44,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def render_outcome(outcome: Outcome) -> str:
     """Renders why a run failed: the party, its error, and what to do."""
-    where = f"{outcome.party}: " if outcome.party else ""
+    cause = f"{outcome.party}: {outcome.reason}: " if outcome.party else ""
     # A message of several lines, such as all violations of a rule, keeps them; the remedy follows on its own.
     message = outcome.message.rstrip()
     remedy = f"{'' if message.endswith('.') else '.'} To do: {outcome.remedy}" if outcome.remedy else ""
-    return f"{where}{outcome.reason}: {message}{remedy}"
+    return f"{cause}{message}{remedy}"

@@ -15,8 +15,8 @@ _CONSEQUENCES: dict[int, int] = {
     # What a party meets because of another one, from the most to the least telling.
     ExitCode.STALLED: 1,
     ExitCode.START_TIMEOUT: 1,
-    ExitCode.PEER_FAILED: 2,
-    ExitCode.PEER_LOST: 3,
+    ExitCode.PEER_LOST: 2,  # it met the end of the other one itself
+    ExitCode.PEER_FAILED: 3,  # it was told of it
     ExitCode.PREEMPTED: 4,
 }
 _MADE_TO_STOP = 5
@@ -83,7 +83,7 @@ def decide_outcome(ends: Sequence[PartyEnd], *, interrupted: bool) -> Outcome:
     """
     failed = [end for end in ends if end.exit_code != ExitCode.OK]
     cause = min(failed, key=_rank, default=None)
-    if interrupted and (cause is None or _rank(cause) >= _CONSEQUENCES[ExitCode.PEER_FAILED]):
+    if interrupted and (cause is None or _rank(cause) >= _CONSEQUENCES[ExitCode.PEER_LOST]):
         if cause is None:  # all had finished by themselves before they heard of it
             return Outcome(ExitCode.OK)
         return Outcome(

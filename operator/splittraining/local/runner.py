@@ -183,7 +183,8 @@ class _Run:
                 return supervision.watch(), supervision.newest
         finally:
             crew.abandon()
-            self._workspace.delete_tokens()
+            for party in self._parties:
+                self._workspace.delete_token(party)
 
     @contextlib.contextmanager
     def _open_door(self, reports: Mailbox[Report], *, now: Callable[[], datetime]) -> Iterator[RunningIntake]:
@@ -196,13 +197,19 @@ class _Run:
             path = self._workspace.create_party(party) / TOKEN_FILE
             with naming_the_path(path):
                 tokens.issue(identity, path)
+
+        def on_report(identity: PartyIdentity, report: Report) -> None:
+            # Who reports has its leaf. A command that is killed later then leaves no token behind either.
+            self._workspace.delete_token(identity.party)
+            reports.put(report)
+
         leaf_duration = timedelta(seconds=self._accepted.training.spec.tls.leaf_duration_seconds)
         server = IntakeServer(
             directory=StaticDirectory(self._identities.values()),
             tokens=tokens,
             signer=CASigner(ca, duration=leaf_duration, clock=now),
             fetch_bundle=lambda: bundle,
-            on_report=lambda _identity, report: reports.put(report),
+            on_report=on_report,
             clock=now,
         )
         door = serve_in_thread(server, tls=build_door_context(ca, names=[LOOPBACK], bundle=bundle, now=now()))

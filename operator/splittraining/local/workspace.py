@@ -105,10 +105,9 @@ class Workspace:
         write_file(path, document)
         return path
 
-    def delete_tokens(self) -> None:
-        """Deletes every token; each has been used by now, or nobody may use it any more."""
-        for path in self.folder.glob(f"*/{TOKEN_FILE}"):
-            path.unlink(missing_ok=True)
+    def delete_token(self, party: str) -> None:
+        """Deletes a party's token, if it is still there: it has been used, or nobody may use it any more."""
+        (self.folder / party / TOKEN_FILE).unlink(missing_ok=True)
 
     def _clear(self) -> None:
         for entry in self.folder.iterdir():

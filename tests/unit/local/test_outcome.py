@@ -21,13 +21,13 @@ CASES = {
     "a killed party is the cause, not those that lost it": ([end("server", 76), end("a", 137)], 137, "a"),
     "a failed party wins over the server that waited for it": ([end("server", 78), end("a", 65)], 65, "a"),
     "a stall wins over those that heard of it": ([end("a", 77), end("server", 79)], 79, "server"),
-    "a named failure says more than a lost connection": ([end("a", 76), end("b", 77)], 77, "b"),
+    "who lost a peer knows more than who was told of it": ([end("a", 77), end("server", 76)], 76, "server"),
     "a party that was killed for not following is never the cause": (
         [end("server", 76), end("a", 137, made_to_stop=True)],
         76,
         "server",
     ),
-    "one party preempted by somebody else": ([end("a", 75), end("server", 77)], 77, "server"),
+    "a party that somebody else preempted": ([end("a", 75), end("server", 77)], 77, "server"),
 }
 
 

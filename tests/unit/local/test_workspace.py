@@ -50,10 +50,11 @@ def test_two_commands_cannot_run_in_one_folder(tmp_path):
         Workspace(tmp_path / "xray", restart=True)
 
 
-def test_tokens_are_deleted_when_the_run_is_over(tmp_path):
+def test_a_token_can_be_deleted_more_than_once(tmp_path):
     with Workspace(tmp_path / "xray", restart=False) as workspace:
         (workspace.create_party("server") / "token").write_text("secret")
-        workspace.delete_tokens()
+        workspace.delete_token("server")
+        workspace.delete_token("server")
         assert list(workspace.folder.rglob("token")) == []
 
 

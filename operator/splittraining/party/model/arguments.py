@@ -1,5 +1,7 @@
 """Factory arguments: a manifest holds strings, a signature says what they mean."""
 
+# ruff: noqa: ANN401 - annotations are objects of many kinds, and so are the values they describe
+
 from __future__ import annotations
 
 import difflib

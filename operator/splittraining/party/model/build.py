@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -73,7 +73,7 @@ def load_entrypoint(entrypoint: str, source_path: str) -> Callable[..., Any]:
 
 def _import_module(name: str, source_path: str, entrypoint: str) -> ModuleType:
     if source_path:
-        _make_importable(name, os.path.abspath(source_path), entrypoint)
+        _make_importable(name, Path(source_path).resolve(), entrypoint)
     try:
         with explain_user_code(f"importing {name}"), _without_bytecode():
             return importlib.import_module(name)
@@ -88,18 +88,18 @@ def _import_module(name: str, source_path: str, entrypoint: str) -> ModuleType:
         raise
 
 
-def _make_importable(name: str, folder: str, entrypoint: str) -> None:
+def _make_importable(name: str, folder: Path, entrypoint: str) -> None:
     """Puts the folder first on the path, for good: the model's code may import its neighbours at any time.
 
     A module of the same name that was loaded from somewhere else is let go, so that the folder's is found.
     """
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
     top = name.partition(".")[0]
     loaded = sys.modules.get(top)
-    candidates = (os.path.join(folder, top + ".py"), os.path.join(folder, top))
-    if loaded is None or not any(os.path.exists(path) for path in candidates) or _is_from(loaded, candidates):
+    candidates = (folder / f"{top}.py", folder / top)
+    if loaded is None or not any(path.exists() for path in candidates) or _is_from(loaded, candidates):
         return
     if top in sys.stdlib_module_names or top in ("torch", "numpy", "splittraining"):
         raise ModelInvalid(
@@ -108,13 +108,13 @@ def _make_importable(name: str, folder: str, entrypoint: str) -> None:
         )
     for key in [key for key in sys.modules if key == top or key.startswith(top + ".")]:
         del sys.modules[key]
-    sys.path.remove(folder)
-    sys.path.insert(0, folder)
+    sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
 
 
-def _is_from(module: ModuleType, candidates: tuple[str, ...]) -> bool:
-    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", [])]
-    return any(place == path or place.startswith(path + os.sep) for place in places for path in candidates)
+def _is_from(module: ModuleType, candidates: tuple[Path, ...]) -> bool:
+    places = [place for place in (getattr(module, "__file__", None), *getattr(module, "__path__", ())) if place]
+    return any(Path(place).resolve().is_relative_to(path) for place in places for path in candidates)
 
 
 @contextmanager

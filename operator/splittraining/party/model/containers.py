@@ -1,8 +1,10 @@
 """Takes tuples apart, so that every value that may cross is one tensor.
 
-A node that yields a tuple (an LSTM, `chunk`) is followed by accesses to its members. Each member gets exactly one access
-node, which belongs to whoever computes the tuple; whoever takes the tuple as a whole is given its members instead.
+A node that yields a tuple (an LSTM, `chunk`) is followed by accesses to its members. Each member gets exactly one
+access node, which belongs to whoever computes the tuple; whoever takes the tuple whole is given its members instead.
 """
+
+# ruff: noqa: ANN401 - tuples, lists and dicts of anything
 
 from __future__ import annotations
 
@@ -79,8 +81,8 @@ def _take_apart(graph: fx.Graph, node: fx.Node, shapes: Shapes) -> list[fx.Node]
         node.append(access)  # a taker may come before the first access that the model itself makes
     whole = members if isinstance(value, list) else tuple(members)
     for taker in takers:
-        taker.args = cast(Any, map_aggregate(taker.args, lambda item: whole if item is node else item))
-        taker.kwargs = cast(Any, map_aggregate(taker.kwargs, lambda item: whole if item is node else item))
+        taker.args = cast("Any", map_aggregate(taker.args, lambda item: whole if item is node else item))
+        taker.kwargs = cast("Any", map_aggregate(taker.kwargs, lambda item: whole if item is node else item))
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from splittraining.party.model.ownership import Ownership, decide_ownership
 from splittraining.party.model.programs import build_stage_graph
 from splittraining.party.model.report import build_report, build_wire_plan
 from splittraining.party.model.segment import Segment
-from splittraining.party.model.shapes import propagate
+from splittraining.party.model.shapes import Shapes, propagate
 from splittraining.party.model.stages import StageSpec
 from splittraining.party.model.state import assign_state
 from splittraining.party.model.trace import Trace, check_signature, get_stable_key, trace_model
@@ -115,8 +115,7 @@ def cut_model(
             owner=stage.owner,
             root=module,
             graphs=graphs[index],
-            parameters=shares[index].parameters,
-            buffers=shares[index].buffers,
+            share=shares[index],
             batch_dimensions=batch_dimensions,
             seed=seed,
             exact=exact,
@@ -140,7 +139,7 @@ def _analyze_until_safe(
     while True:
         trace = trace_model(module, inputs=[item.name for item in inputs], training=training)
         shapes = propagate(trace, inputs)
-        _check_output(trace, lambda node: shapes.is_tensor(node))
+        _check_output(trace, shapes)
         take_containers_apart(trace, shapes)
         ownership = decide_ownership(trace, shapes, stages)
         _refuse_bare_cuts(ownership)
@@ -153,9 +152,9 @@ def _analyze_until_safe(
             return _Analysis(ownership, crossings)
 
 
-def _check_output(trace: Trace, is_tensor: Callable[[fx.Node], bool]) -> None:
+def _check_output(trace: Trace, shapes: Shapes) -> None:
     result = trace.output.args[0]
-    if isinstance(result, fx.Node) and is_tensor(result):
+    if isinstance(result, fx.Node) and shapes.is_tensor(result):
         return
     kind = type(result).__name__ if not isinstance(result, fx.Node) else "something that is not one tensor"
     mode = "training" if trace.training else "evaluation"

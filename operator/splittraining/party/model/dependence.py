@@ -18,9 +18,7 @@ from splittraining.party.model.shapes import Shapes
 from splittraining.party.model.trace import Trace
 
 _FACTORIES = frozenset(
-    """
-    new_empty new_full new_ones new_zeros empty_like full_like ones_like zeros_like
-    """.split()
+    {"new_empty", "new_full", "new_ones", "new_zeros", "empty_like", "full_like", "ones_like", "zeros_like"}
 )
 """Operations that make a tensor after the pattern of their first argument and read nothing of it."""
 
@@ -98,7 +96,9 @@ def _find_bound(
                 continue
             reads_state = any(source.op == "get_attr" and state[source] for source in inputs[node])
             if (
-                arguments[node] or state[node] or reads_state
+                arguments[node]
+                or state[node]
+                or reads_state
                 or shapes.storages[node] & written
                 or any(source in bound for source in inputs[node])
             ):

@@ -16,6 +16,9 @@ from splittraining.party.model.crossings import Crossing
 from splittraining.party.model.ownership import Ownership, name_state
 from splittraining.party.model.trace import get_origin
 
+_ENOUGH_TO_DIFFER = 3
+"""Readers of a value whose gradients can be added in orders with different results."""
+
 
 def find_inexact(ownership: Ownership, crossings: Sequence[Crossing]) -> tuple[str, ...]:
     """Returns a sentence for each value and each parameter whose gradient adds up in another order."""
@@ -38,7 +41,7 @@ def find_inexact(ownership: Ownership, crossings: Sequence[Crossing]) -> tuple[s
 
 def is_interleaved(stages: Sequence[int]) -> bool:
     """Returns whether three or more readers' stages, in forward order, do not rise."""
-    return len(stages) > 2 and list(stages) != sorted(stages)
+    return len(stages) >= _ENOUGH_TO_DIFFER and list(stages) != sorted(stages)
 
 
 def _list_reader_stages(ownership: Ownership, node: fx.Node) -> list[int]:
@@ -68,8 +71,8 @@ def _render_value(ownership: Ownership, crossing: Crossing) -> str:
     around = ".".join(parts[0] for parts in takewhile(lambda p: len(set(p)) == 1, zip(*paths, strict=False)))
     where = f"to the end of {around!r}" if around else "before or after all of these reads"
     return (
-        f"value {crossing.name!r} is read by stages {_render_order(order)} in forward order, so its gradient adds up in "
-        f"another order than uncut: equal up to rounding; move the cut {where}"
+        f"value {crossing.name!r} is read by stages {_render_order(order)} in forward order, so its gradient adds up "
+        f"in another order than uncut: equal up to rounding; move the cut {where}"
     )
 
 

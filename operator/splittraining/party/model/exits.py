@@ -85,7 +85,8 @@ def _find_path(root: nn.Module, asked: str) -> str:
             allowed=f"names from named_modules(), at the top level {', '.join(children)}",
             remedy=f"did you mean {' or '.join(near)}?" if near else "correct the layer's name",
         )
-    return next(name for name, module in root.named_modules() if module is names[asked])
+    paths: list[str] = [name for name, module in root.named_modules() if module is names[asked]]
+    return paths[0]
 
 
 def _refuse_uncalled(trace: Trace, asked: str, path: str) -> ModelInvalid:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -15,7 +16,7 @@ import splittraining
 from splittraining.api.errors import ModelCodeFailed, OutOfMemory, SplitTrainingError
 
 _FOREIGN_FOLDERS = tuple(
-    os.path.join(os.path.dirname(os.path.abspath(str(package.__file__))), "") for package in (torch, splittraining)
+    str(Path(str(package.__file__)).resolve().parent) + os.sep for package in (torch, splittraining)
 )
 _CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"
 
@@ -35,7 +36,7 @@ def render_place(error: BaseException) -> str:
 
 def render_current_place() -> str:
     """Renders file, line and source text of the innermost frame of the user's code on the stack of the caller."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read every source file, for every node
     while frame is not None:
         if is_user_file(frame.f_code.co_filename):
             text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()

@@ -120,7 +120,7 @@ class _Builder:
         if layout.batch_dimension >= 0:
             per_row = layout.shape[layout.batch_dimension]
             sizes[layout.batch_dimension] = self._graph.call_function(operator.mul, (self._rows, per_row))
-        options = {"dtype": TORCH_DTYPES[layout.dtype], "device": self._device}
+        options: dict[str, Argument] = {"dtype": TORCH_DTYPES[layout.dtype], "device": self._device}
         scalar = self._graph.call_function(torch.empty, ((),), options)
         return self._graph.call_method("expand", (scalar, tuple(sizes)))
 

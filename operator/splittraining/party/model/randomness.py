@@ -74,6 +74,7 @@ class ProbingRun(fx.Interpreter):
         self._positions = positions
 
     def run_node(self, n: fx.Node) -> object:
+        """Runs one node, seeded if it is an operation of the model."""
         if n not in self._positions:
             return super().run_node(n)
         self._keys.reseed(self._positions[n])

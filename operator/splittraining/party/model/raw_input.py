@@ -11,13 +11,15 @@ from splittraining.party.model.ownership import Ownership
 from splittraining.party.model.trace import Trace
 
 _MOVES = frozenset(
-    """
-    alphadropout cat chunk clone concat concatenate constantpad1d constantpad2d
-    contiguous detach double dropout dropout1d dropout2d dropout3d expand featurealphadropout flatten flip float getitem
-    half hstack identity index_select movedim narrow pad permute pixel_shuffle pixelshuffle ravel repeat reshape roll
-    select split squeeze stack t tile to transpose type unbind unflatten unsqueeze view vstack zeropad2d
-    """.split()
-)
+    {
+        "alphadropout", "cat", "chunk", "clone", "concat", "concatenate", "constantpad1d", "constantpad2d",
+        "contiguous", "detach", "double", "dropout", "dropout1d", "dropout2d", "dropout3d", "expand",
+        "featurealphadropout", "flatten", "flip", "float", "getitem", "half", "hstack", "identity",
+        "index_select", "movedim", "narrow", "pad", "permute", "pixel_shuffle", "pixelshuffle", "ravel",
+        "repeat", "reshape", "roll", "select", "split", "squeeze", "stack", "t", "tile", "to", "transpose",
+        "type", "unbind", "unflatten", "unsqueeze", "view", "vstack", "zeropad2d",
+    }
+)  # fmt: skip
 """Operations that put elements elsewhere and leave them what they are."""
 
 

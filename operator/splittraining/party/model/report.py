@@ -16,9 +16,7 @@ from splittraining.party.model.state import StateShare
 from splittraining.party.model.trace import get_origin
 
 
-def build_wire_plan(
-    stages: Sequence[StageSpec], crossings: Sequence[Crossing], label: LabelSpec | None
-) -> WirePlan:
+def build_wire_plan(stages: Sequence[StageSpec], crossings: Sequence[Crossing], label: LabelSpec | None) -> WirePlan:
     """Builds the wire plan; labels are its last value where they travel.
 
     Raises:

@@ -14,6 +14,7 @@ from splittraining.party.model.dependence import get_attribute
 from splittraining.party.model.failures import explain_user_code
 from splittraining.party.model.programs import StageGraph
 from splittraining.party.model.randomness import KeyedGenerators, ProbingRun, list_operations, list_origins
+from splittraining.party.model.state import StateShare
 
 
 class Segment:
@@ -24,8 +25,7 @@ class Segment:
         owner: Who runs it.
         root: The model; its modules are called in place, so names and parameters stay what they are.
         graphs: The stage's graph in training (True) and evaluation mode (False).
-        parameters: The stage's parameters by their names in the model.
-        buffers: The stage's buffers by their names in the model.
+        share: The stage's parameters and buffers.
         batch_dimensions: For each incoming value, its batch dimension and its size there for one row.
         seed: The training's seed, which random operations are keyed with.
         exact: Whether what cannot be bit-exact on a device is refused.
@@ -38,8 +38,7 @@ class Segment:
         owner: str,
         root: nn.Module,
         graphs: Mapping[bool, StageGraph],
-        parameters: Mapping[str, nn.Parameter],
-        buffers: Mapping[str, torch.Tensor],
+        share: StateShare,
         batch_dimensions: Mapping[str, tuple[int, int]],
         seed: int,
         exact: bool,
@@ -48,8 +47,8 @@ class Segment:
         self.owner = owner
         self.device = torch.device("cpu")
         self._root = root
-        self._parameters = dict(parameters)
-        self._buffers = dict(buffers)
+        self._parameters = dict(share.parameters)
+        self._buffers = dict(share.buffers)
         self._batch_dimensions = dict(batch_dimensions)
         self._exact = exact
         self._programs = {mode: _Program(root, graph, seed) for mode, graph in graphs.items()}

@@ -4,6 +4,8 @@ The graph is walked with fake tensors (no memory, no arithmetic) for two numbers
 is what grows with the batch; what does not, does not.
 """
 
+# ruff: noqa: ANN401 - nodes yield anything, and fx.Interpreter says so
+
 from __future__ import annotations
 
 import logging
@@ -93,7 +95,7 @@ class Shapes:
         """
         small, large = self.values[node]
         grown = [axis for axis, sizes in enumerate(zip(small.shape, large.shape, strict=True)) if sizes[0] != sizes[1]]
-        fits = len(grown) < 2 and all(
+        fits = len(grown) <= 1 and all(
             small.shape[axis] % ROWS[0] == 0 and small.shape[axis] // ROWS[0] * ROWS[1] == large.shape[axis]
             for axis in grown
         )
@@ -173,7 +175,7 @@ class _Walk(fx.Interpreter):
 
     def _run(self, node: fx.Node) -> Any:
         before = {
-            leaf: leaf._version
+            leaf: leaf._version  # noqa: SLF001 - the only witness of a write in place
             for source in node.all_input_nodes
             for leaf in pytree.tree_leaves(self.env[source])
             if isinstance(leaf, torch.Tensor)
@@ -193,13 +195,13 @@ class _Walk(fx.Interpreter):
                 f"{get_origin(node).place}: {render_error(error)}",
                 remedy="correct model.inputs (dtype, shape of one row without the batch axis) or the model",
             ) from error
-        self.writes[node] = {_identify(leaf) for leaf, version in before.items() if leaf._version != version}
+        self.writes[node] = {_identify(leaf) for leaf, version in before.items() if leaf._version != version}  # noqa: SLF001
         return result
 
-    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
+    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002
         return self._fakes[str(target)]
 
-    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+    def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002
         value = self.fetch_attr(target)
         return self._mode.from_tensor(value) if isinstance(value, torch.Tensor) else value
 
@@ -207,7 +209,7 @@ class _Walk(fx.Interpreter):
         # With its real buffers a BatchNorm would count this walk as a batch.
         module: nn.Module = self.fetch_attr(target)
         own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        fakes = {name: self._mode.from_tensor(tensor) for name, tensor in own.items()}
+        fakes: dict[str, torch.Tensor] = {name: self._mode.from_tensor(tensor) for name, tensor in own.items()}
         return functional_call(module, fakes, args, kwargs)
 
 
@@ -216,4 +218,4 @@ def _get_storages(value: Any) -> frozenset[int]:
 
 
 def _identify(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - fake memory has no address

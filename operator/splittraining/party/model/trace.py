@@ -5,6 +5,8 @@ gradient mode. So the forward is traced twice, in training and in evaluation mod
 is refused here.
 """
 
+# ruff: noqa: ANN401 - the signatures are fx.Tracer's
+
 from __future__ import annotations
 
 import inspect
@@ -67,7 +69,7 @@ class Trace:
     @property
     def output(self) -> fx.Node:
         """The graph's output node."""
-        return next(iter(reversed(self.graph.nodes)))
+        return self.graph.output_node()
 
     def find_calls(self, path: str) -> list[Call]:
         """Returns the calls of one module, first call first."""
@@ -82,7 +84,7 @@ def get_origin(node: fx.Node) -> Origin:
 
 
 def get_stable_key(node: fx.Node) -> tuple[object, ...]:
-    """Returns what identifies a node in both traces; its name does not, since `if self.training:` shifts the numbers."""
+    """Returns what identifies a node in both traces; a name does not, since `if self.training:` shifts its number."""
     origin = get_origin(node)
     member = node.args[1] if node.target is operator.getitem else None
     return (node.op, origin.path, origin.call, str(node.target), origin.repeat, str(member))
@@ -102,7 +104,8 @@ def trace_model(root: nn.Module, *, inputs: Sequence[str], training: bool) -> Tr
     root.train(training)
     tracer = _Tracer(inputs)
     python_random, numpy_random = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
-    with torch.enable_grad(), _BakedRandomnessRefused(), _explain_untraceable():
+    mode = _BakedRandomnessRefused()  # type: ignore[no-untyped-call]
+    with torch.enable_grad(), mode, _explain_untraceable():
         graph = tracer.trace(root)
     moved = "random" if random.getstate() != python_random else ""
     moved = "numpy.random" if str(np.random.get_state(legacy=False)) != str(numpy_random) else moved  # noqa: NPY002
@@ -188,7 +191,8 @@ class _Tracer(fx.Tracer):
             return _KeptDict() if name.startswith("**") else _KeptTuple()
         if name not in self._inputs:
             default = sig.parameters[name].default
-            return {tuple: _KeptTuple, list: _KeptList, dict: _KeptDict}.get(type(default), lambda same: same)(default)
+            kept: dict[type, Any] = {tuple: _KeptTuple, list: _KeptList, dict: _KeptDict}
+            return kept[type(default)](default) if type(default) in kept else default
         return super()._proxy_placeholder(name, concrete_args, sig, fn_for_analysis)
 
 
@@ -219,7 +223,7 @@ def _refuse_modes_that_fx_forgets(place: str) -> None:
         )
 
 
-class _BakedRandomnessRefused(TorchDispatchMode):
+class _BakedRandomnessRefused(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses random numbers drawn while tracing: they would be the same in every step."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -6,7 +6,7 @@ The rules and their reasons are in docs/backward.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Protocol
 
 import torch
 
@@ -120,19 +120,26 @@ class StageRunner:
             parameter.grad = None
 
 
+class _Context(Protocol):
+    """Where an entrance puts its gradient."""
+
+    returned: dict[str, torch.Tensor]
+    name: str
+
+
 class _Entrance(torch.autograd.Function):
     """Hands out the gradient of an incoming value just as autograd summed it up.
 
-    A leaf's `.grad` would not do: autograd copies it into the leaf's memory layout, and in another layout the producer's
-    reductions add in another order.
+    A leaf's `.grad` would not do: autograd copies it into the leaf's memory layout, and in another layout the
+    producer's reductions add in another order.
     """
 
     @staticmethod
-    def forward(ctx: Any, leaf: torch.Tensor, returned: dict[str, torch.Tensor], name: str) -> torch.Tensor:
+    def forward(ctx: _Context, leaf: torch.Tensor, returned: dict[str, torch.Tensor], name: str) -> torch.Tensor:
         ctx.returned, ctx.name = returned, name
         return leaf.detach()
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None, None]:
+    def backward(ctx: _Context, gradient: torch.Tensor) -> tuple[None, None, None]:
         ctx.returned[ctx.name] = gradient
         return None, None, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,7 +97,7 @@ def test_texts_in_an_array_are_no_numbers() -> None:
         convert(["1", "2"], DType.FLOAT32)
 
 
-def test_an_array_that_may_not_be_written_is_copied(tmp_path: Path) -> None:
+def test_an_array_that_may_not_be_written_is_copied() -> None:
     values = np.array([1.0, 2.0], dtype=np.float32)
     values.setflags(write=False)
     tensor = convert(values, DType.FLOAT32)

@@ -64,7 +64,7 @@ def test_a_missing_column_is_told_with_near_names_and_those_there_are(tmp_path: 
 
 
 def test_a_missing_file_is_told_with_its_volume(tmp_path: Path) -> None:
-    with pytest.raises(DataInvalid, match="absent.npz in volume 'xrays' cannot be read: No such file"):
+    with pytest.raises(DataInvalid, match=r"absent\.npz in volume 'xrays' cannot be read: No such file"):
         AParty(tmp_path).at("absent.npz").with_input("a").load()
 
 

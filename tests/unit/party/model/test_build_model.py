@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from splittraining.api.errors import ModelCodeFailed, ModelInvalid
 from splittraining.api.spec.model import InputSpec, ModelSpec
 from splittraining.api.wire_plan import DType
 from splittraining.party.model.arguments import parse_arguments
 from splittraining.party.model.build import build_model, load_entrypoint
-from torch import nn
 
 SOURCE = """
 from torch import nn
@@ -122,12 +123,12 @@ def test_an_entry_point_that_does_not_exist_is_refused(tmp_path: Path, entrypoin
 def test_a_missing_import_inside_the_source_is_the_codes_own_failure(tmp_path: Path) -> None:
     path = write_source(tmp_path, source="import notinstalled\n")
 
-    with pytest.raises(ModelCodeFailed, match="ModuleNotFoundError.*line 1: `import notinstalled`"):
+    with pytest.raises(ModelCodeFailed, match=r"ModuleNotFoundError.*line 1: `import notinstalled`"):
         load_entrypoint("zoo:build", path)
 
 
 def test_a_source_named_like_a_module_of_python_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelInvalid, match="rename json.py"):
+    with pytest.raises(ModelInvalid, match=r"rename json\.py"):
         load_entrypoint("json:build", write_source(tmp_path, name="json"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from splittraining.api.contract import Contract, ContractParty, Role
 from splittraining.api.errors import NotSupported, SpecInvalid
 from splittraining.api.spec.data import DataInput, DataLabel

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from torch import nn
+
 from splittraining.party.model.randomness import KeyedGenerators
 from splittraining.party.model.segment import Segment
 from splittraining.party.model.topology import build_uncut_stages
 from splittraining.party.model.trace import Origin
 from support.in_process import Batch, cut, describe_inputs, vanilla
 from support.models import Lambda, NoisyNet
-from torch import nn
 
 
 def make_batch() -> Batch:
@@ -65,7 +66,9 @@ def test_evaluation_draws_nothing_by_itself() -> None:
     batch = make_batch()
     segment = cut(NoisyNet(), vanilla("first"), batch).segments[0]
 
-    assert torch.equal(_forward(segment, batch, step=0, training=False), _forward(segment, batch, step=9, training=False))
+    first, later = (_forward(segment, batch, step=step, training=False) for step in (0, 9))
+
+    assert torch.equal(first, later)
 
 
 def test_finding_out_which_operations_draw_counts_the_batch_once() -> None:

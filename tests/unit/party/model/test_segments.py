@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from splittraining.api.errors import ModelCodeFailed, OutOfMemory
 from splittraining.api.wire_plan import DType, ValueSource
 from splittraining.party.model.cut import CutModel
 from splittraining.party.model.stages import StageSpec
 from support.in_process import MOMENTUM, Batch, Crew, cut, u_shaped, vanilla
 from support.models import Attention, Cnn, Lambda, Mlp, NoisyNet, Recurrent, SkipNet, Tied, TwoTowers
-from torch import nn
 
 LABEL = torch.zeros(4, dtype=torch.int64)
 
@@ -143,7 +144,7 @@ def test_a_frozen_client_expects_no_gradient() -> None:
 def test_arguments_with_defaults_that_nobody_gives_keep_them() -> None:
     class Optional(Mlp):
         def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None, *rest: Any, scale: float = 2.0) -> Any:
-            hidden = super().forward(x) * scale
+            hidden = super().forward(x, *rest) * scale
             return hidden if mask is None else hidden * mask
 
     crew = Crew(cut(Optional(), vanilla("first"), batch(6)), MOMENTUM)
@@ -282,9 +283,7 @@ def test_evaluation_follows_a_models_own_idea_of_training_mode() -> None:
             return self
 
     model = FrozenNorm()
-    Crew(cut(model, vanilla("norm"), batch(1, 8, 8)), MOMENTUM).step(
-        batch(1, 8, 8), nn.functional.cross_entropy, 0
-    )
+    Crew(cut(model, vanilla("norm"), batch(1, 8, 8)), MOMENTUM).step(batch(1, 8, 8), nn.functional.cross_entropy, 0)
 
     assert int(model.norm.num_batches_tracked) == 0
     assert int(model.body[1].num_batches_tracked) == 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
+
 from splittraining.party.training.stage import StageRunner
 from support.in_process import Batch, cut, u_shaped, vanilla
 from support.models import Lambda, Mlp, SkipNet
-from torch import nn
 
 
 def make_batch(*shape: int) -> Batch:
@@ -104,9 +105,7 @@ def test_a_relayed_gradient_comes_first_in_the_sum() -> None:
 
 
 def test_a_gradient_keeps_the_memory_layout_that_autograd_gave_it() -> None:
-    model = Lambda(
-        lambda m, x: m.head(m.turn(x).flatten(1)), turn=Turned(), head=nn.Linear(2 * 4 * 4, 3)
-    )
+    model = Lambda(lambda m, x: m.head(m.turn(x).flatten(1)), turn=Turned(), head=nn.Linear(2 * 4 * 4, 3))
     batch = make_batch(2, 4, 4)
     client, server = build_runners(model, vanilla("turn"), batch)
     sent = client.forward(batch[0], {}, training=True, step=0)
