@@ -22,7 +22,7 @@ from support.in_process import (
     u_shaped,
     vanilla,
 )
-from support.models import Attention, Cnn, Mlp, NoisyNet, Recurrent, Residual, SkipNet, Tied, TwoTowers
+from support.models import Attention, Cnn, Mlp, NoisyNet, Patches, Recurrent, Residual, SkipNet, Tied, TwoTowers
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +71,12 @@ def test_a_channels_last_net_equals_plain_torch() -> None:
     model.body.add_module("pool", nn.AdaptiveAvgPool2d(1))
 
     assert_same(train_cut(model, vanilla("norm"), batches), train_plain(model, batches))
+
+
+def test_a_value_that_lies_transposed_in_memory_equals_plain_torch() -> None:
+    model, batches = Patches(), make_batches(3, 16, 16)
+
+    assert_same(train_cut(model, vanilla("embed"), batches), train_plain(model, batches))
 
 
 @pytest.mark.parametrize(("cut", "extra"), [("stem", ()), ("conv", ("stem_1",))], ids=["two readers", "listed skip"])

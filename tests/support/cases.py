@@ -123,7 +123,7 @@ class Case:
 
     def _format_of(self, claim: str) -> str:
         formats = {
-            each["data"]["volume"]["persistentVolumeClaim"]["claimName"]: each["data"]["format"]
+            each["data"]["volume"]["persistentVolumeClaim"]["claimName"]: each["data"].get("format", "NPZ")
             for each in self.spec["clients"]
         }
         return str(formats.get(claim, "NPZ"))

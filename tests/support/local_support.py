@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from splittraining.local.child import Order
 from splittraining.local.crew import Crew
-from splittraining.local.launcher import Launcher
-from splittraining.local.signals import Wakeup
+from splittraining.local.events import Event
+from splittraining.local.launcher import Launcher, build_environment
+from splittraining.local.manifest import load_manifest
+from splittraining.local.runner import RunRequest, RunResult, run_training
+from splittraining.local.signals import StopWish, Wakeup
+
+if TYPE_CHECKING:  # its models need torch, which the children here do not
+    from support.cases import Case
 
 TARGETS = "support.local_support"
 
@@ -63,9 +70,38 @@ def build_manifest_document(
     }
 
 
+class ManifestRun:
+    """A case as a run of real parties, in this process but for the parties themselves.
+
+    Args:
+        case: What to run.
+        folder: Where manifest, data and runs are written.
+    """
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case = case
+        self.clients = [client["name"] for client in case.spec["clients"]]
+        self.manifest = case.write(folder)
+        self.runs = folder / "runs"
+        self.events: list[Event] = []
+        self._wakeup = Wakeup()
+        self.wish = StopWish(self._wakeup)
+
+    def finish(self, *, on_event: Callable[[Event], object] = lambda _event: None, restart: bool = False) -> RunResult:
+        """Runs to the end and returns how it ended."""
+
+        def emit(event: Event) -> None:
+            self.events.append(event)
+            on_event(event)
+
+        request = RunRequest(load_manifest(self.manifest), self.runs, restart=restart)
+        with contextlib.closing(self._wakeup):
+            return run_training(request, emit=emit, wakeup=self._wakeup, wish=self.wish, launcher=build_launcher())
+
+
 def build_launcher() -> Launcher:
-    """A launcher of the process-wide fork server: with what parties need, since later tests of this process share it."""
-    return Launcher()
+    """A launcher of this process's one fork server, with what parties need: whole runs come from it too."""
+    return Launcher(environment=build_environment(intra_op_threads=1))
 
 
 def build_order(target: str, folder: Path, *arguments: object) -> Order:
@@ -153,6 +189,34 @@ def is_alive(pid: int) -> bool:
 def get_parent(pid: int) -> int:
     """The process that a process's end is told to."""
     return int(_read_stat(pid)[1])
+
+
+def find_children(ancestor: int | None = None) -> dict[int, str]:
+    """Processes that descend from a process (this one by default), with their stderr.
+
+    The helpers of multiprocessing, which stay as long as this process does, are left out for this one.
+    """
+    root = ancestor or os.getpid()
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                parents[int(entry.name)] = get_parent(int(entry.name))
+    found = [pid for pid in parents if pid != root and root in _iterate_ancestors(pid, parents)]
+    if ancestor is None:
+        found = [pid for pid in found if parents[pid] != root]
+    return {pid: str(Path(f"/proc/{pid}/fd/2").readlink()) for pid in found if is_alive(pid)}
+
+
+def find_parties() -> dict[str, int]:
+    """The parties that descend from this process, by name: each writes its stderr into its own folder."""
+    return {Path(stderr).parent.name: pid for pid, stderr in find_children().items() if stderr.endswith("stderr.log")}
+
+
+def _iterate_ancestors(pid: int, parents: Mapping[int, int]) -> Iterator[int]:
+    while pid in parents:
+        pid = parents[pid]
+        yield pid
 
 
 def _read_stat(pid: int) -> list[str]:

@@ -140,6 +140,31 @@ class Recurrent(nn.Module):
         return self.head(h_BTF[:, -1])
 
 
+class Patches(nn.Module):
+    """Convolved patches turned into tokens: the value at the cut lies transposed in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3)
+        self.embed = Scale()
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h_BTF = self.embed(self.conv(x).flatten(2).transpose(1, 2))
+        return self.head(h_BTF.mean(1))
+
+
+class Scale(nn.Module):
+    """A weight for each feature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
+
+
 class Tied(nn.Module):
     """An autoencoder-like model whose last weight is its first."""
 

@@ -15,6 +15,7 @@ from splittraining.local.outcome import Outcome
 from splittraining.local.runner import RunRequest, run_training
 from splittraining.local.signals import StopWish, Wakeup, heed_signals
 from splittraining.local.volumes import parse_pairs
+from splittraining.local.workspace import STDERR_FILE
 from splittraining.report.markdown import render_duration
 
 
@@ -37,6 +38,8 @@ def execute(arguments: argparse.Namespace) -> int:
         elapsed = render_duration(result.record.elapsed_milliseconds / 1000)
         console.print(f"Succeeded in {elapsed}.", style="green", highlight=False)
     else:
+        if request.debug and result.outcome.party:
+            sys.stderr.write((result.folder / result.outcome.party / STDERR_FILE).read_text(encoding="utf-8"))
         sys.stderr.write(f"error: {render_outcome(result.outcome)}\n")
     console.print(f"Results in {result.folder}, report in {result.folder}/report.md", highlight=False, soft_wrap=True)
     return result.outcome.exit_code

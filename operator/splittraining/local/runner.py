@@ -22,6 +22,7 @@ from splittraining.local.child import Order
 from splittraining.local.crew import Crew
 from splittraining.local.events import Event, PartyFacts, RunFinished, RunStarted
 from splittraining.local.launcher import PARTY_TARGET, Launcher, build_environment
+from splittraining.local.logs import logging_to
 from splittraining.local.manifest import Manifest
 from splittraining.local.outcome import Outcome, PartyEnd, decide_outcome
 from splittraining.local.port import LOOPBACK, reserve_port
@@ -29,7 +30,7 @@ from splittraining.local.results import build_record, write_results
 from splittraining.local.signals import Mailbox, StopWish, Wakeup
 from splittraining.local.supervision import Patience, Supervision
 from splittraining.local.volumes import resolve_volumes
-from splittraining.local.workspace import STDERR_FILE, TOKEN_FILE, TRUST_FILE, Workspace, naming_the_path
+from splittraining.local.workspace import LOG_FILE, STDERR_FILE, TOKEN_FILE, TRUST_FILE, Workspace, naming_the_path
 from splittraining.pki.bundle import TrustBundle
 from splittraining.pki.ca import SiteCA
 from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_documents
@@ -111,10 +112,11 @@ def run_training(
     threads = accepted.training.spec.training.numerics.intra_op_threads
     launcher = launcher or Launcher(environment=build_environment(intra_op_threads=threads))
     name = accepted.training.metadata.name
-    with Workspace(request.runs_folder / name, restart=request.restart) as workspace:
+    folder = request.runs_folder / name
+    with Workspace(folder, restart=request.restart) as workspace, logging_to(folder / LOG_FILE):
         launcher.warm_up()  # it imports torch while the rest is prepared
         run = _Run(accepted, volumes, workspace, run_id=around.make_run_id(), debug=request.debug)
-        emit(_announce(accepted, workspace.folder))
+        emit(_announce(accepted, folder))
         ends, reports = run.execute(launcher, emit=emit, wakeup=wakeup, wish=wish, around=around)
         outcome = decide_outcome(ends, interrupted=wish.count > 0)
         record = build_record(
@@ -122,14 +124,14 @@ def run_training(
             run_id=run.run_id,
             outcome=outcome,
             reports=reports,
-            folder=workspace.folder,
+            folder=folder,
             started_at=started_at,
             finished_at=around.now(),
             elapsed_s=around.monotonic_s() - started_s,
         )
-        report_path = write_results(record, workspace.folder)
+        report_path = write_results(record, folder)
         emit(RunFinished(outcome, report_path))
-        return RunResult(outcome, workspace.folder, record)
+        return RunResult(outcome, folder, record)
 
 
 class _Run:

@@ -4,6 +4,7 @@ runs/<name>/
     run.lock          held by the command while it lives; says that the folder is a run's
     run.json          the record of the run
     report.md         the same for people
+    command.log       what the intake refused, where it refused anything
     intake.pem        what the intake's own certificate chains to
     source/           the model's files, as the contract's digest names them
     <party>/          party.json, token (gone once the run is over), stderr.log; and the party's own log.jsonl,
@@ -27,6 +28,7 @@ from splittraining.local.usage import UsageInvalid
 LOCK_FILE = "run.lock"
 RECORD_FILE = "run.json"
 REPORT_FILE = "report.md"
+LOG_FILE = "command.log"
 TRUST_FILE = "intake.pem"
 SOURCE_FOLDER = "source"
 DOCUMENT_FILE = "party.json"

@@ -28,6 +28,7 @@ prepare_grpc_environment()  # gRPC reads its cipher suites when it is first impo
 
 import torch  # noqa: E402
 
+from splittraining.party.allocations import is_allocation_failure  # noqa: E402
 from splittraining.party.intake_client import Reporter, fetch_credentials  # noqa: E402
 from splittraining.party.training.assembly import assemble, check_source, find_owner  # noqa: E402
 from splittraining.party.training.results import JsonLines, write_atomically, write_termination  # noqa: E402
@@ -178,14 +179,12 @@ def _catch(action: Callable[[], None]) -> SplitTrainingError | None:
 
 
 def _name_error(error: Exception) -> SplitTrainingError:
-    # torch's CPU allocator raises a plain RuntimeError; its text is the only sign.
-    is_cpu_allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or is_cpu_allocator:
-        return OutOfMemory(
-            f"an allocation failed: {str(error).splitlines()[0] if str(error) else 'out of memory'}",
-            remedy=REMEDIES[ExitCode.OUT_OF_MEMORY],
-        )
-    return Unexpected(f"{type(error).__name__}: {error}", remedy=REMEDIES[ExitCode.INTERNAL])
+    if is_allocation_failure(error):
+        return OutOfMemory("an allocation failed", remedy=REMEDIES[ExitCode.OUT_OF_MEMORY])
+    # Only what and where: the error's own text may hold data, and this sentence travels. The log has the text.
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
+    return Unexpected(f"{type(error).__name__} at {place}", remedy=REMEDIES[ExitCode.INTERNAL])
 
 
 @contextmanager

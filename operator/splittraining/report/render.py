@@ -90,9 +90,10 @@ def _render_traffic(record: RunRecord, metrics: MetricRows) -> str:
         return ""
     header = ["link", "payload", "by the formula", "framing", "sealed", "control", "total"]
     rows = [_render_link(link) for link in traffic]
+    counted = "trained and evaluated" if any(row.evaluated for row in metrics.rounds) else "trained"
     note = (
-        "Bytes. Payload is tensors and nothing else; the formula is the wire plan times the rows that were trained and "
-        "evaluated. Sealed blobs are readable by their receiver only, whoever relays them."
+        f"Bytes. Payload is tensors and nothing else; the formula is the wire plan times the rows that were {counted}. "
+        "Sealed blobs are readable by their receiver only, whoever relays them."
     )
     return f"## Bytes per link\n\n{render_table(header, rows)}\n\n{note}"
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from splittraining.api.errors import DataInvalid, ModelCodeFailed, SplitTrainingError
+from splittraining.party.allocations import is_allocation_failure
 from splittraining.party.data.table import Column, parse_array, refuse_missing, render_counted_row
 
 _ALLOWED = "a mapping from column names to NumPy arrays or tensors, each with one row per record"
@@ -32,9 +33,11 @@ def read_by_loader(path: Path, file: str, wanted: Sequence[str], loader: Callabl
     path.stat()  # what is not there is told as such, not as a failure of the loader
     try:
         loaded = loader(str(path))
-    except (SplitTrainingError, MemoryError):
+    except SplitTrainingError:
         raise
     except Exception as error:
+        if is_allocation_failure(error):
+            raise
         # The error's own text stays here: "could not convert string to float: 'Smith'" would travel to other parties.
         raise ModelCodeFailed(
             f"data.loader raised {type(error).__name__} for {file}{_render_place(error)}",

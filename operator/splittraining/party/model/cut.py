@@ -94,6 +94,19 @@ def cut_model(
             allowed="cuts whose gradients add up in the order of the uncut model",
             remedy="move the cut as said, or set numerics.mode: Fast",
         )
+    return _build_cut_model(training, evaluation, label=label, seed=seed, exact=exact, inexact=inexact)
+
+
+def _build_cut_model(
+    training: _Analysis,
+    evaluation: _Analysis,
+    *,
+    label: LabelSpec | None,
+    seed: int,
+    exact: bool,
+    inexact: tuple[str, ...],
+) -> CutModel:
+    root, stages = training.ownership.trace.root, training.ownership.stages
     graphs = [
         {
             mode: build_stage_graph(analysis.ownership, analysis.crossings, stage)
@@ -103,27 +116,20 @@ def cut_model(
     ]
     shares = assign_state([training.ownership, evaluation.ownership], graphs)
     wire_plan = build_wire_plan(stages, training.crossings, label)
-    batch_dimensions = {
-        item.name: (item.layout.batch_dimension, item.layout.shape[item.layout.batch_dimension])
-        if item.layout.batch_dimension >= 0
-        else (-1, 0)
-        for item in training.crossings
-    }
     segments = tuple(
         Segment(
             stage=index,
             owner=stage.owner,
-            root=module,
+            root=root,
             graphs=graphs[index],
             share=shares[index],
-            batch_dimensions=batch_dimensions,
+            layouts={item.name: item.layout for item in training.crossings},
             seed=seed,
             exact=exact,
         )
         for index, stage in enumerate(stages)
     )
-    report = build_report(training.ownership, shares, wire_plan, inexact)
-    return CutModel(wire_plan, segments, report, module)
+    return CutModel(wire_plan, segments, build_report(training.ownership, shares, wire_plan, inexact), root)
 
 
 def _analyze_until_safe(

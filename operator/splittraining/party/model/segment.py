@@ -14,6 +14,7 @@ from splittraining.party.model.dependence import get_attribute
 from splittraining.party.model.failures import explain_user_code
 from splittraining.party.model.programs import StageGraph
 from splittraining.party.model.randomness import KeyedGenerators, ProbingRun, list_operations, list_origins
+from splittraining.party.model.shapes import Layout
 from splittraining.party.model.state import StateShare
 
 
@@ -26,7 +27,7 @@ class Segment:
         root: The model; its modules are called in place, so names and parameters stay what they are.
         graphs: The stage's graph in training (True) and evaluation mode (False).
         share: The stage's parameters and buffers.
-        batch_dimensions: For each incoming value, its batch dimension and its size there for one row.
+        layouts: Of every value between stages, by name.
         seed: The training's seed, which random operations are keyed with.
         exact: Whether what cannot be bit-exact on a device is refused.
     """
@@ -39,7 +40,7 @@ class Segment:
         root: nn.Module,
         graphs: Mapping[bool, StageGraph],
         share: StateShare,
-        batch_dimensions: Mapping[str, tuple[int, int]],
+        layouts: Mapping[str, Layout],
         seed: int,
         exact: bool,
     ) -> None:
@@ -49,7 +50,7 @@ class Segment:
         self._root = root
         self._parameters = dict(share.parameters)
         self._buffers = dict(share.buffers)
-        self._batch_dimensions = dict(batch_dimensions)
+        self._layouts = dict(layouts)
         self._exact = exact
         self._programs = {mode: _Program(root, graph, seed) for mode, graph in graphs.items()}
 
@@ -145,9 +146,9 @@ class Segment:
 
     def _count_rows(self, inputs: list[torch.Tensor], stage_graph: StageGraph) -> int:
         for name, value in zip(stage_graph.values, inputs[len(stage_graph.arguments) :], strict=False):
-            axis, per_row = self._batch_dimensions[name]
-            if axis >= 0:
-                return value.shape[axis] // per_row
+            layout = self._layouts[name]
+            if layout.batch_dimension >= 0:
+                return value.shape[layout.batch_dimension] // layout.shape[layout.batch_dimension]
         return inputs[0].shape[0]
 
 

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from splittraining.api.errors import ProtocolViolation
 from splittraining.api.spec.training import OptimizerName, OptimizerSpec
 from splittraining.party.training.optimizer import build_optimizer, export_optimizer_state, import_optimizer_state
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
-from torch import Tensor, nn
 
 Plain = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from splittraining.api.errors import StorageFailed
 from splittraining.party.training.results import (
     JsonLines,
@@ -60,7 +61,7 @@ def test_a_file_that_cannot_be_written_is_told_with_its_path_and_what_is_free(tm
         write(tmp_path / "result", {"a": torch.ones(1)})
 
 
-def test_an_earlier_file_stays_whole_and_nothing_else_is_left_where_a_new_one_cannot_be_put(tmp_path: Path) -> None:
+def test_no_temporary_file_is_left_where_the_new_one_cannot_be_put(tmp_path: Path) -> None:
     folder = tmp_path / "target"
     (folder / "within").mkdir(parents=True)
     with pytest.raises(StorageFailed, match="cannot be written"):

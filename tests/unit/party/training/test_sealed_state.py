@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import save
+from torch import Tensor
+
 from splittraining.api.errors import ProtocolViolation
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
-from torch import Tensor
 
 PARAMETERS = {"encoder.weight": torch.randn(3, 2), "encoder.scale": torch.tensor(0.1, dtype=torch.float64)}
 BUFFERS = {"norm.num_batches_tracked": torch.tensor(7), "norm.running_mean": torch.tensor([float("nan"), -0.0])}
@@ -43,9 +44,7 @@ def test_a_state_is_written_into_the_tensors_that_the_segment_already_has() -> N
     own = {name: torch.zeros_like(tensor, requires_grad=True) for name, tensor in PARAMETERS.items()}
     buffers = {name: torch.zeros_like(tensor) for name, tensor in BUFFERS.items()}
     before = [tensor.data_ptr() for tensor in own.values()]
-    copy_state_into(
-        unpack_state(pack(), parameters=own, buffers=buffers), parameters=own, buffers=buffers
-    )
+    copy_state_into(unpack_state(pack(), parameters=own, buffers=buffers), parameters=own, buffers=buffers)
     assert [tensor.data_ptr() for tensor in own.values()] == before
     assert all(torch.equal(own[name], tensor) for name, tensor in PARAMETERS.items())
     assert buffers["norm.num_batches_tracked"] == 7
