@@ -44,7 +44,9 @@ def make_data(folder: Path) -> None:
             start = stop
 
 
-def _write_csv(path: Path, names: list[str], features_nf: np.ndarray, malignant_n: np.ndarray, rows: np.ndarray) -> None:
+def _write_csv(
+    path: Path, names: list[str], features_nf: np.ndarray, malignant_n: np.ndarray, rows: np.ndarray
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

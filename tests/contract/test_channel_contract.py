@@ -207,9 +207,17 @@ def test_nan_payloads_and_negative_zeros_arrive_bit_for_bit(pair: ChannelPair) -
     assert torch.equal(got.tensor.view(torch.int32), bits)
 
 
-def test_channels_last_arrives_with_its_strides(pair: ChannelPair) -> None:
-    transfer = a_transfer(shape=(1, 3, 4, 5))
-    tensor = torch.randn(6, 3, 4, 5).to(memory_format=torch.channels_last)
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        pytest.param(torch.randn(6, 3, 4, 5).to(memory_format=torch.channels_last), id="channels_last"),
+        pytest.param(torch.randn(6, 5, 3, 2, 4).to(memory_format=torch.channels_last_3d), id="channels_last_3d"),
+        pytest.param(torch.randn(6, 4, 3).transpose(1, 2), id="tokens made from patches"),
+        pytest.param(torch.randn(4, 6).T, id="a transposed matrix"),
+    ],
+)
+def test_a_tensor_arrives_with_its_strides(pair: ChannelPair, tensor: torch.Tensor) -> None:
+    transfer = a_transfer(shape=(1, *tensor.shape[1:]))
     a_link(pair.client).send_tensor(transfer, tensor, step=1, rows=6, training=True)
     got = a_link(pair.server).recv_tensor(transfer, step=1, rows=6, training=True, batch_digest=None, timeout_s=10)
     assert got.tensor is not None

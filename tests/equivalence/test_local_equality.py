@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
 from support.cases import (
     ADAM,
     MOMENTUM,
@@ -23,6 +25,13 @@ from support.runs import FinishedRun, run_case
 from support.uncut import train_uncut
 
 ONE_CLIENT = {"north": 11}
+
+
+def a_case_of_patches() -> Case:
+    def change(spec: dict[str, Any]) -> None:
+        spec["model"].update(entrypoint="small_models:build_patches", cutPoints=[{"layer": "embed"}])
+
+    return a_norm_case(dropout="0.0").changed(change)
 
 
 def succeed(case: Case, folder: Path) -> FinishedRun:
@@ -58,6 +67,7 @@ def assert_equals_plain_pytorch(case: Case, folder: Path) -> None:
         pytest.param(a_vertical_case(), id="Vertical with a label holder of its own"),
         pytest.param(a_u_net_case(), id="U-Net with skips in a U-shape"),
         pytest.param(a_norm_case(dropout="0.0"), id="BatchNorm on both sides of the cut"),
+        pytest.param(a_case_of_patches(), id="a cut value that lies transposed in memory"),
     ],
 )
 def test_equals_plain_pytorch(case: Case, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from splittraining.api.exit_codes import ExitCode
 from splittraining.cli.main import main
 from support import faulty_models

@@ -107,31 +107,35 @@ def test_an_interrupted_run_ends_at_once_and_asks_for_a_restart(tmp_path):
     assert main(["run", "-f", str(run.manifest), "--runs", str(run.runs)]) == ExitCode.USAGE
 
 
-def start_command(case: Case, folder: Path) -> subprocess.Popen[str]:
-    """Starts the command and returns when it has trained a round."""
+def start_command(case: Case, folder: Path, *, until: str) -> subprocess.Popen[str]:
+    """Starts the command in a process group of its own, as a terminal does, and returns when it says a word."""
     manifest = case.write(folder)
     arguments = [sys.executable, "-m", "splittraining.cli.main", "run", "-f", str(manifest), "--runs", str(folder)]
-    command = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = subprocess.Popen(arguments, process_group=0, env=os.environ | {"PYTHONUNBUFFERED": "1"}, **pipes)
     for line in command.stdout:
-        if "round 1/" in line:
+        if until in line:
             return command
     raise AssertionError(command.stderr.read())
 
 
 @pytest.mark.slow  # a command of its own imports torch anew
-def test_ctrl_c_ends_the_command_with_130_and_one_line(tmp_path):
-    command = start_command(without_end(a_vanilla_case()), tmp_path)
-    command.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("moment", ["Vanilla", "round 1/"], ids=["while torch is imported", "while parties train"])
+def test_ctrl_c_ends_the_command_with_130_and_one_line(tmp_path, moment):
+    command = start_command(without_end(a_vanilla_case()), tmp_path, until=moment)
+    processes = list(find_children(command.pid))
+    os.killpg(command.pid, signal.SIGINT)
     _, error = command.communicate(timeout=30)
     assert command.returncode == ExitCode.INTERRUPTED
     assert error.startswith("error: the run was interrupted")
     assert error.count("\n") == 1
     assert "--restart" in error
+    assert all(wait_for_end(pid) for pid in processes)
 
 
 @pytest.mark.slow  # a command of its own imports torch anew
 def test_kill_9_of_the_command_leaves_no_process_and_no_token(tmp_path):
-    command = start_command(without_end(a_vanilla_case()), tmp_path)
+    command = start_command(without_end(a_vanilla_case()), tmp_path, until="round 1/")
     processes = list(find_children(command.pid))
     assert len(processes) >= 4  # two parties at least, the fork server and the resource tracker
     command.kill()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+
 from splittraining.local.launcher import build_environment
 from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret
 from support.cases import Case, a_u_shaped_case

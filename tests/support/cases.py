@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from torch import nn
+
 from support import small_models
 from support.oracle import JOINT, Plan, Rows
-from torch import nn
 
 Table = dict[str, np.ndarray]
 SGD = {"name": "SGD", "learningRate": "0.1"}

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from splittraining.party.data.order import compute_epoch_order
 from torch import Tensor, nn
+
+from splittraining.party.data.order import compute_epoch_order
 
 JOINT = ""
 """The client name that keys the order of rows which all parties share."""
@@ -117,7 +118,11 @@ def _iterate_stream(rows: Rows, plan: Plan) -> Iterator[tuple[dict[str, Tensor],
 
 
 def _train_step(
-    model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], inputs: Mapping[str, Tensor], label: Tensor, loss: str
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    inputs: Mapping[str, Tensor],
+    label: Tensor,
+    loss: str,
 ) -> float:
     for optimizer in optimizers:
         optimizer.zero_grad()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import Tensor
+
 from splittraining.local.events import Event
 from splittraining.local.launcher import Launcher, build_environment
 from splittraining.local.manifest import load_manifest
@@ -16,7 +18,6 @@ from splittraining.local.runner import RunRequest, run_training
 from splittraining.local.signals import StopWish, Wakeup
 from splittraining.report.record import RunRecord
 from support.cases import Case
-from torch import Tensor
 
 LAUNCHER = Launcher(environment=build_environment(intra_op_threads=1))
 """One for all tests of a process: importing torch once is most of a run's time."""
@@ -63,18 +64,20 @@ class FinishedRun:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def run_case(case: Case, folder: Path, *, launcher: Launcher = LAUNCHER) -> FinishedRun:
-    """Runs a case to its end, whatever that is."""
-    return run_manifest(case.write(folder), folder / "runs", launcher=launcher)
-
-
-def run_manifest(path: Path, runs_folder: Path, *, launcher: Launcher = LAUNCHER) -> FinishedRun:
-    """Runs a manifest to its end, whatever that is."""
+def run_case(
+    case: Case, folder: Path, *, launcher: Launcher = LAUNCHER, watch: Callable[[Event], None] = lambda _: None
+) -> FinishedRun:
+    """Runs a case to its end, whatever that is; `watch` sees every event as it happens."""
     events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        watch(event)
+
     wakeup = Wakeup()
     result = run_training(
-        RunRequest(load_manifest(path), runs_folder, restart=True),
-        emit=events.append,
+        RunRequest(load_manifest(case.write(folder)), folder / "runs", restart=True),
+        emit=emit,
         wakeup=wakeup,
         wish=StopWish(wakeup),
         launcher=launcher,

@@ -55,7 +55,9 @@ class UNet(nn.Module):
         super().__init__()
         self.down1 = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU())
         self.down2 = nn.Sequential(nn.Conv2d(4, 8, 3, stride=2, padding=1), nn.ReLU())
-        self.bottleneck = nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+        self.bottleneck = nn.Sequential(
+            nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)
+        )
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
         self.merge2 = nn.Conv2d(16, 4, 3, padding=1)
         self.merge1 = nn.Conv2d(8, 1, 3, padding=1)
@@ -66,6 +68,21 @@ class UNet(nn.Module):
         deep = self.up(self.bottleneck(skip2))
         mid = self.up(torch.relu(self.merge2(torch.cat([deep, skip2], dim=1))))
         return self.merge1(torch.cat([mid, skip1], dim=1))
+
+
+class Patches(nn.Module):
+    """Convolved patches turned into tokens: the value at the cut lies transposed in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(1, 6, 2, stride=2)
+        self.embed = nn.LeakyReLU(0.2)
+        self.mix = nn.Linear(6, 6)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.embed(self.patch(x).flatten(2).transpose(1, 2))
+        return self.head(torch.tanh(self.mix(tokens)).mean(dim=1))
 
 
 class Towers(nn.Module):
@@ -89,6 +106,12 @@ def build_classifier(num_features: int = 5, num_classes: int = 3) -> nn.Module:
 def build_norm_classifier(dropout: float = 0.0) -> nn.Module:
     """Builds an image model with BatchNorm on both sides of `bottom`."""
     return NormClassifier(dropout)
+
+
+def build_patches(dropout: float = 0.0) -> nn.Module:
+    """Builds an image model whose cut at `embed` is transposed in memory; `dropout` is there to be called alike."""
+    del dropout
+    return Patches()
 
 
 def build_binary(num_features: int = 5, num_outputs: int = 1) -> nn.Module:

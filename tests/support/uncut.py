@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from splittraining.api.resource import parse_split_training
 from splittraining.party.model.cut import cut_model
 from splittraining.party.model.topology import build_uncut_stages

@@ -1,23 +1,23 @@
 """The errors a user can meet. Each says what was given, what is allowed and what to do, and knows its exit code.
 
-    SplitTrainingError
-    ├── SpecInvalid          a manifest that cannot be run            64
-    ├── DataInvalid          rows, columns, shapes, files             65
-    ├── ModelInvalid         a model that cannot be cut as asked      66
-    ├── ContractMismatch     parties hold different contracts         67
-    ├── IdentityRefused      certificates, names, TLS                 68
-    ├── NumericsInvalid      NaN, infinity                            69
-    ├── ProtocolViolation    a frame nobody may send                  70
-    ├── StorageFailed        disk full, unwritable                    71
-    ├── DeviceUnavailable    a GPU was asked for and is not there     72
-    ├── ModelCodeFailed      the user's own code raised               73
-    ├── NotSupported         allowed one day, not in this version     74
-    ├── Preempted            asked to stop in the middle              75
-    ├── PeerLost             a connection died without a Goodbye      76
-    ├── PeerFailed           another party ended with an error        77
-    ├── StartTimeout         not every party came                     78
-    ├── Stalled              no progress                              79
-    └── OutOfMemory          an allocation failed                     137
+SplitTrainingError
+├── SpecInvalid          a manifest that cannot be run            64
+├── DataInvalid          rows, columns, shapes, files             65
+├── ModelInvalid         a model that cannot be cut as asked      66
+├── ContractMismatch     parties hold different contracts         67
+├── IdentityRefused      certificates, names, TLS                 68
+├── NumericsInvalid      NaN, infinity                            69
+├── ProtocolViolation    a frame nobody may send                  70
+├── StorageFailed        disk full, unwritable                    71
+├── DeviceUnavailable    a GPU was asked for and is not there     72
+├── ModelCodeFailed      the user's own code raised               73
+├── NotSupported         allowed one day, not in this version     74
+├── Preempted            asked to stop in the middle              75
+├── PeerLost             a connection died without a Goodbye      76
+├── PeerFailed           another party ended with an error        77
+├── StartTimeout         not every party came                     78
+├── Stalled              no progress                              79
+└── OutOfMemory          an allocation failed                     137
 """
 
 from __future__ import annotations

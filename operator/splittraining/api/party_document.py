@@ -1,5 +1,7 @@
-"""The party document: all that one party is told before it starts. The operator (or a local run) writes it, the party
-reads it at a mounted path. It holds no secret: the first credential is a file whose path stands here.
+"""The party document: all that one party is told before it starts.
+
+The operator, or a local run, writes it; the party reads it at a mounted path. It holds no secret: the first credential
+is a file whose path stands here.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from splittraining.api.base import Document
 from splittraining.api.errors import SpecInvalid
 from splittraining.api.spec.split_training import SplitTrainingSpec
 from splittraining.api.spec.types import Namespace, PartyName
+from splittraining.api.status import SplitTrainingStatus
 
 GROUP = "splitlearning.dev"
 VERSION = "v1alpha1"
@@ -47,8 +48,8 @@ class SplitTraining(Document):
     """Name and namespace."""
     spec: SplitTrainingSpec
     """What is wanted."""
-    status: dict[str, Any] = {}
-    """Written by the operator; a manifest has none."""
+    status: SplitTrainingStatus | None = None
+    """What is observed; written by the operator, a manifest has none."""
 
 
 def parse_split_training(document: Mapping[str, Any]) -> SplitTraining:
@@ -139,7 +140,7 @@ def _list_fields(location: tuple[Any, ...]) -> list[str]:
     return [info.alias or name for name, info in model.model_fields.items()] if model else []
 
 
-def _find_model(annotation: Any) -> type[BaseModel] | None:
+def _find_model(annotation: object) -> type[BaseModel] | None:
     """Returns the model inside an optional, annotated or list type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation

@@ -17,7 +17,7 @@ from splittraining.local.planner import cut_model
 from splittraining.local.row_counts import count_train_rows
 from splittraining.local.usage import UsageInvalid
 from splittraining.local.volumes import parse_pairs, resolve_volumes
-from splittraining.local.workspace import write_file
+from splittraining.local.workspace import replace_file
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -57,5 +57,5 @@ def _count_rows(accepted: AcceptedTraining, manifest: Manifest, arguments: argpa
 
 def _pin(manifest: Manifest, report: PlanReport) -> None:
     pinned = pin_wire_plan_digest(read_text(manifest.path), report.wire_plan_digest)
-    write_file(manifest.path, pinned.encode())
+    replace_file(manifest.path, pinned.encode())
     sys.stderr.write(f"pinned {report.wire_plan_digest} in {manifest.path}\n")

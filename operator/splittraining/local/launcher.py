@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 
@@ -42,7 +44,9 @@ class Launcher:
 
     def warm_up(self) -> None:
         """Starts the fork server without waiting for it, so that it imports while the caller does something else."""
-        with _with_environment(self._environment):
+        # First, since it would unblock what is blocked below.
+        multiprocessing.resource_tracker.ensure_running()
+        with _with_environment(self._environment), _without_ctrl_c():
             multiprocessing.forkserver.ensure_running()
 
     def start(self, name: str, order: Order) -> ForkServerProcess:
@@ -74,6 +78,19 @@ def build_environment(*, intra_op_threads: int) -> dict[str, str]:
         # An ECDSA leaf has no TLS 1.2 suite in this list, so that gRPC can only agree on TLS 1.3.
         "GRPC_SSL_CIPHER_SUITES": "ECDHE-RSA-AES128-GCM-SHA256",
     }
+
+
+@contextlib.contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Makes new processes deaf to the terminal's Ctrl-C from their first instruction on, by the mask they inherit.
+
+    The fork server ignores it too, but only after its imports, which is when an impatient person presses it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

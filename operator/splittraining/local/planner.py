@@ -36,7 +36,7 @@ def cut_model(accepted: AcceptedTraining, *, launcher: Launcher | None = None, d
     Args:
         accepted: The training.
         launcher: Starts the process; by default one that imports nothing beforehand, since nothing else follows.
-        debug: Whether the process shows tracebacks.
+        debug: Whether the error carries what the process wrote, tracebacks included, as a note.
 
     Raises:
         SplitTrainingError: whatever the process ended with: a cut that is not possible, or the model's own error.
@@ -53,7 +53,11 @@ def cut_model(accepted: AcceptedTraining, *, launcher: Launcher | None = None, d
         )
         code = _run(order, launcher or Launcher(preload=()))
         if code != 0:
-            raise _build_error(code, _read(folder / STDERR_FILE))
+            stderr = _read(folder / STDERR_FILE)
+            error = _build_error(code, stderr)
+            if debug:
+                error.add_note(stderr)
+            raise error
         return _parse_report(_read(folder / _OUTPUT_FILE))
 
 

@@ -131,6 +131,24 @@ def write_file(path: Path, content: bytes) -> None:
         path.write_bytes(content)
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Replaces a file of the user's: the old one stays whole until the new one is.
+
+    Raises:
+        StorageFailed: if the disk is full or the folder cannot be written.
+    """
+    target = path.resolve()  # a link stays a link
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        write_file(temporary, content)
+        with naming_the_path(target):
+            shutil.copymode(target, temporary)
+            temporary.replace(target)
+    finally:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def naming_the_path(path: Path) -> Iterator[None]:
     """Turns an operating system's error into one that says which path could not be written, and what to do."""

@@ -150,9 +150,7 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings) ->
         assembly = assemble(document, monotonic_s=surroundings.monotonic_s)
         _LOG.info("assembled: %s", assembly.fingerprint)
         write_atomically(output / PLAN_FILE, assembly.share.report.model_dump_json(by_alias=True).encode())
-        Session(
-            assembly, credentials=credentials, telemetry=telemetry, counts=counts, surroundings=surroundings
-        ).run()
+        Session(assembly, credentials=credentials, telemetry=telemetry, counts=counts, surroundings=surroundings).run()
 
     error = _catch(train)
     if error is not None:

@@ -4,7 +4,7 @@ import pytest
 
 from splittraining.api.errors import StorageFailed
 from splittraining.local.usage import UsageInvalid
-from splittraining.local.workspace import Workspace, write_file
+from splittraining.local.workspace import Workspace, replace_file, write_file
 
 
 def test_a_new_run_makes_its_folder_and_every_partys_for_the_user_alone(tmp_path):
@@ -69,3 +69,23 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_a_full_disk_is_a_storage_error_that_names_the_path():
     with pytest.raises(StorageFailed, match=r"/dev/full cannot be written: No space left"):
         write_file(Path("/dev/full"), b"x" * 8192)
+
+
+def test_a_replaced_file_keeps_its_mode_and_its_links(tmp_path):
+    target, link = tmp_path / "training.yaml", tmp_path / "link.yaml"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    replace_file(link, b"new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.yaml", "training.yaml"]
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path):
+    target = tmp_path / ("x" * 250)  # its temporary name is too long for the file system
+    target.write_text("old")
+    with pytest.raises(StorageFailed, match="File name too long"):
+        replace_file(target, b"new")
+    assert target.read_text() == "old"

@@ -112,8 +112,7 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "has(self.model.label)"
-        " || (self.clients.all(c, !has(c.data) || !has(c.data.label)) && !has(self.server.data))",
+        "has(self.model.label) || (self.clients.all(c, !has(c.data) || !has(c.data.label)) && !has(self.server.data))",
         "labels need a dtype and a shape; add model.label",
         lambda spec: spec.model.label is not None or all(data.label is None for data in list_data(spec)),
         ".model",

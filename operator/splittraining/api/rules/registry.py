@@ -12,7 +12,6 @@ from splittraining.api.rules.data import DATA_RULES
 from splittraining.api.rules.rule import Rule
 from splittraining.api.rules.topology import TOPOLOGY_RULES
 from splittraining.api.rules.training import TRAINING_RULES
-from splittraining.api.spec.split_training import SplitTrainingSpec
 
 RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *DATA_RULES, *TRAINING_RULES)
 """Rules on one object, in the order in which they are told."""
@@ -21,16 +20,24 @@ RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *DATA_RULES, *TRAINING_RULES)
 def find_violations(training: SplitTraining) -> list[SpecInvalid]:
     """Returns every rule that a training breaks, with the place where it does."""
     return [
-        SpecInvalid(f"{place}{rule.field}: {rule.message}")
+        _build_refusal(place + rule.field, rule.message)
         for rule in RULES
         for place, value in _iterate_places(training, rule.path)
         if not rule.check(value)
     ]
 
 
-def find_forbidden_changes(new: SplitTrainingSpec, old: SplitTrainingSpec) -> list[SpecInvalid]:
-    """Returns every rule that a change of a spec breaks."""
-    return [SpecInvalid(f"spec{rule.field}: {rule.message}") for rule in CHANGE_RULES if not rule.check(new, old)]
+def find_forbidden_changes(new: SplitTraining, old: SplitTraining) -> list[SpecInvalid]:
+    """Returns every rule that a change of a training breaks."""
+    return [
+        _build_refusal(rule.path + rule.field, rule.message)
+        for rule in CHANGE_RULES
+        if not (rule.check(new.spec, old.spec) if rule.path else rule.check(new, old))
+    ]
+
+
+def _build_refusal(place: str, message: str) -> SpecInvalid:
+    return SpecInvalid(f"{place.removeprefix('.')}: {message}" if place else message)
 
 
 def _iterate_places(training: SplitTraining, path: str) -> Iterator[tuple[str, Any]]:

@@ -31,11 +31,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRule:
-    """One rule on a change of the spec. `check` gets the new and the old spec."""
+    """One rule on a change: as `Rule`, but CEL knows `oldSelf` too, and `check` gets the new and the old value."""
 
+    path: str
     cel: str
     message: str
-    check: Callable[[SplitTrainingSpec, SplitTrainingSpec], bool]
+    check: Callable[[Any, Any], bool]
     field: str
 
 

@@ -38,12 +38,13 @@ TRAINING_RULES = (
         _has_loss,
         ".training.loss",
     ),
+    # On training, not on numerics: the API server tries a rule on its own object's default before it fills it in.
     Rule(
-        "spec.training.numerics",
-        "self.mode != 'Exact' || self.microBatches == 1",
+        "spec.training",
+        "self.numerics.mode != 'Exact' || self.numerics.microBatches == 1",
         "several micro-batches are equal to one only up to rounding; set microBatches to 1 or mode to Fast",
-        lambda numerics: numerics.mode is not NumericsMode.EXACT or numerics.micro_batches == 1,
-        ".microBatches",
+        lambda training: training.numerics.mode is not NumericsMode.EXACT or training.numerics.micro_batches == 1,
+        ".numerics.microBatches",
     ),
     Rule(
         "spec.training.optimizer",

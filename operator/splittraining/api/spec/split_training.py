@@ -44,8 +44,9 @@ class RunMode(enum.StrEnum):
 
 
 class SplitTrainingSpec(Document):
-    """What is wanted. Immutable but for rounds (may grow until terminal), suspend, activeDeadlineSeconds and
-    ttlSecondsAfterFinished.
+    """What is wanted.
+
+    Immutable but for rounds (may grow until terminal), suspend, activeDeadlineSeconds and ttlSecondsAfterFinished.
     """
 
     topology: Topology

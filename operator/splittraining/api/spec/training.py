@@ -68,7 +68,8 @@ class LossSpec(Document):
     entrypoint: Entrypoint | None = None
     """Import path of a function (output, label) -> scalar tensor: the mean over the rows of a batch."""
     arguments: Arguments = {}
-    """Further keyword arguments of the function named by entrypoint, as strings."""
+    """Further arguments, as strings: those of the function named by entrypoint, or of the named loss (CrossEntropy:
+    weight, ignore_index, label_smoothing; BCEWithLogits: weight, pos_weight)."""
 
 
 class NumericsSpec(Document):

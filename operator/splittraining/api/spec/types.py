@@ -59,7 +59,7 @@ class ListMap:
 
     key: str
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._refuse_duplicates, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -70,7 +70,8 @@ class ListMap:
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise PydanticCustomError(
-                "duplicate", "{key} {names} is given more than once; each must be unique",
+                "duplicate",
+                "{key} {names} is given more than once; each must be unique",
                 {"key": self.key, "names": ", ".join(twice)},
             )
         return items

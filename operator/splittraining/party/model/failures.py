@@ -14,11 +14,11 @@ import torch
 
 import splittraining
 from splittraining.api.errors import ModelCodeFailed, OutOfMemory, SplitTrainingError
+from splittraining.party.allocations import is_allocation_failure
 
 _FOREIGN_FOLDERS = tuple(
     str(Path(str(package.__file__)).resolve().parent) + os.sep for package in (torch, splittraining)
 )
-_CPU_ALLOCATION_FAILED = "DefaultCPUAllocator"
 
 
 def is_user_file(filename: str) -> bool:
@@ -68,7 +68,7 @@ def explain_user_code(what: str, *, remedy: str = "repair the code at that line"
     except SplitTrainingError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or _CPU_ALLOCATION_FAILED in str(error):
+        if is_allocation_failure(error):
             raise OutOfMemory(
                 f"{what} ran out of memory: {render_error(error)}",
                 remedy="give the party more memory, or make batchSize or the model smaller",

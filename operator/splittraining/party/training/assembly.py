@@ -89,9 +89,7 @@ class Assembly:
     def build_metrics(self) -> MetricSet:
         """Builds empty sums for one evaluation."""
         loss = self.contract.training.loss
-        return MetricSet(
-            self.contract.training.evaluation.metrics, loss.name, ignore_index=parse_ignore_index(loss)
-        )
+        return MetricSet(self.contract.training.evaluation.metrics, loss.name, ignore_index=parse_ignore_index(loss))
 
 
 def find_owner(document: PartyDocument) -> str:

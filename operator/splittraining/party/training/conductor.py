@@ -18,7 +18,7 @@ from splittraining.api.spec.schedule import HandOff as HandOffMode
 from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.feed import BatchFeed
-from splittraining.party.training.metrics import EvaluationSums, combine_evaluations
+from splittraining.party.training.metrics import EvaluationSums, combine_evaluations, parse_number
 from splittraining.party.training.schedule import PlannedTurn, count_steps, plan_turns
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.training.telemetry import Telemetry
@@ -224,7 +224,7 @@ class Conductor:
             )
         for name in turn.clients:
             done = self._recv(name, TurnDone)
-            loss_sum += float(done.loss_sum or 0.0)
+            loss_sum += parse_number(done.loss_sum, name="loss_sum") if done.loss_sum else 0.0
         return rows, loss_sum
 
     # --- evaluation and the end ---------------------------------------------------------------------------------------

@@ -199,9 +199,7 @@ class StepEngine:
             arriving = {name: tensor for (name, target), tensor in returned.items() if target == stage.index}
             gradients = runner.backward(arriving, loss if stage.index == self._plan.loss_stage else None)
             crossing = {transfer.value.name for transfer in self._backward_from[stage.index]}
-            self._send(
-                self._backward_from[stage.index], gradients, links, given, training=True, digest=digest
-            )
+            self._send(self._backward_from[stage.index], gradients, links, given, training=True, digest=digest)
             for value in self._plan.values:
                 if value.differentiable and stage.index in value.consumers and value.name not in crossing:
                     earlier = (value.producer, *(index for index in value.consumers if index < stage.index))

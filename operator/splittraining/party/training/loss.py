@@ -11,6 +11,7 @@ import torch
 
 from splittraining.api.errors import ModelCodeFailed, NumericsInvalid, SpecInvalid, SplitTrainingError
 from splittraining.api.spec.training import LossName, LossSpec
+from splittraining.party.allocations import is_allocation_failure
 from splittraining.party.model.arguments import parse_arguments
 from splittraining.party.model.failures import render_place
 from splittraining.party.training.metrics import DEFAULT_IGNORE_INDEX
@@ -122,10 +123,10 @@ def _build_own(entrypoint: str, function: Callable[..., Any], arguments: Mapping
     def compute(output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         try:
             loss = function(output, label, **arguments)
-        except (SplitTrainingError, MemoryError, torch.OutOfMemoryError):
+        except SplitTrainingError:
             raise
         except Exception as error:
-            if "DefaultCPUAllocator" in str(error):  # the party's own last resort knows it
+            if is_allocation_failure(error):  # the party's own last resort names it
                 raise
             # The error's text stays in the party's own log: PyTorch's "Target 3 is out of bounds" is a label.
             place = render_place(error)

@@ -25,7 +25,7 @@ from splittraining.pki.sealing_keys import SealingKey, parse_sealing_key, sign_s
 class BlobKind(enum.StrEnum):
     """What a sealed blob is for; bound into its seal."""
 
-    CLIENT_SECRET = "ClientSecret"
+    CLIENT_SECRET = "ClientSecret"  # noqa: S105 - a kind, not a secret
     ROW_IDS_KEY = "RowIdsKey"
     HAND_OFF = "HandOff"
 

@@ -43,11 +43,10 @@ class Flags(enum.IntFlag):
     LAST = 8
 
 
-class MemoryFormat(enum.IntEnum):
-    """Order of a tensor's elements in the body."""
-
-    CONTIGUOUS = 0
-    CHANNELS_LAST = 1
+ROW_MAJOR = 0
+"""Dimension order of a tensor whose last dimension runs fastest."""
+MAX_DIMENSION_ORDER = 119
+"""The last of the 5! orders of five dimensions."""
 
 
 DTYPE_CODES: dict[DType, int] = {
@@ -78,7 +77,7 @@ class Header:
     type: FrameType
     flags: Flags = Flags.LAST
     dtype: DType | None = None
-    memory_format: MemoryFormat = MemoryFormat.CONTIGUOUS
+    dimension_order: int = ROW_MAJOR
     value_id: int = 0
     rows: int = 0
     step: int = 0
@@ -112,7 +111,7 @@ def render_frame(header: Header, body: bytes | memoryview = b"") -> bytes:
         header.type,
         header.flags,
         DTYPE_CODES[header.dtype] if header.dtype is not None else 0,
-        header.memory_format,
+        header.dimension_order,
         0,
         header.value_id,
         header.rows,
@@ -184,22 +183,23 @@ def parse_header(frame: bytes) -> Header:
     """
     if not HEADER_BYTES <= len(frame) <= FRAME_LIMIT_BYTES:
         raise _violation(f"a frame of {len(frame)} bytes", f"{HEADER_BYTES} to {FRAME_LIMIT_BYTES} bytes")
-    (magic, version, kind, flags, dtype, memory_format, codec, value_id, rows, step, chunk_index, num_chunks, size,
+    (magic, version, kind, flags, dtype, dimension_order, codec, value_id, rows, step, chunk_index, num_chunks, size,
      digest, generation, reserved) = _LAYOUT.unpack_from(frame)  # fmt: skip
     if magic != _MAGIC or version != WIRE_VERSION:
         raise _violation(f"a frame of magic {magic.hex()}, version {version}", f"{_MAGIC.hex()}, {WIRE_VERSION}")
     if kind not in FrameType.__members__.values():
         raise _violation(f"frame type {kind}", ", ".join(f"{t.value} {t.name}" for t in FrameType))
-    if flags & ~_ALL_FLAGS or memory_format > MemoryFormat.CHANNELS_LAST or codec or reserved:
-        given = f"flags {flags}, memory format {memory_format}, codec {codec}, reserved {reserved}"
-        raise _violation(given, f"flags up to {_ALL_FLAGS}, memory format 0 or 1, codec 0, reserved 0")
+    if flags & ~_ALL_FLAGS or dimension_order > MAX_DIMENSION_ORDER or codec or reserved:
+        given = f"flags {flags}, dimension order {dimension_order}, codec {codec}, reserved {reserved}"
+        allowed = f"flags up to {_ALL_FLAGS}, dimension order up to {MAX_DIMENSION_ORDER}, codec 0, reserved 0"
+        raise _violation(given, allowed)
     if (kind == FrameType.TENSOR) != (dtype in _DTYPES):
         raise _violation(f"dtype code {dtype} in a {FrameType(kind).name} frame", "1 to 10 in TENSOR, 0 elsewhere")
     header = Header(
         type=FrameType(kind),
         flags=Flags(flags),
         dtype=_DTYPES.get(dtype),
-        memory_format=MemoryFormat(memory_format),
+        dimension_order=dimension_order,
         value_id=value_id,
         rows=rows,
         step=step,

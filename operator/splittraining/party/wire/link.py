@@ -21,7 +21,6 @@ from splittraining.party.wire.frame import (
     Flags,
     FrameType,
     Header,
-    MemoryFormat,
     build_chunk,
     compute_num_chunks,
     describe_header,
@@ -36,9 +35,9 @@ from splittraining.party.wire.messages import MESSAGES
 from splittraining.party.wire.tensors import (
     TORCH_DTYPES,
     build_empty,
-    decide_memory_format,
+    count_dimension_orders,
+    decide_dimension_order,
     get_bytes,
-    is_sendable_as,
 )
 
 MAX_BLOB_BYTES = 1 << 36
@@ -146,9 +145,9 @@ class Link:
                 allowed=f"shape {list(shape)} of {dtype}, as the wire plan says",
                 remedy="look whether the model's shapes depend on anything but the number of rows",
             )
-        memory_format = decide_memory_format(tensor)
-        body = get_bytes(tensor, memory_format)
-        for frame in iterate_chunks(replace(header, memory_format=memory_format), body):
+        dimension_order = decide_dimension_order(tensor)
+        body = get_bytes(tensor, dimension_order)
+        for frame in iterate_chunks(replace(header, dimension_order=dimension_order), body):
             self.channel.send(frame)
 
     def recv_tensor(
@@ -189,7 +188,7 @@ class Link:
         if first.flags & Flags.NONE_GRADIENT:
             return ReceivedTensor(None, first.rows, first.batch_digest)
         shape = transfer.value.compute_shape(first.rows)
-        tensor, memory = build_empty(shape, transfer.value.dtype, first.memory_format)
+        tensor, memory = build_empty(shape, transfer.value.dtype, first.dimension_order)
         self._fill(memory, frame, first, deadline)
         return ReceivedTensor(tensor, first.rows, first.batch_digest)
 
@@ -230,10 +229,10 @@ class Link:
                 f"{first.size_bytes} bytes, chunk {first.chunk_index}, of {describe_header(first)}",
                 f"at most {self._max_rows} rows, {max(size_bytes, 0)} bytes, chunk 0",
             )
-        if not is_sendable_as(first.memory_format, transfer.value.compute_shape(first.rows)):
+        if first.dimension_order >= count_dimension_orders(len(transfer.value.shape)):
             raise self._violation(
-                f"memory format {first.memory_format.name} for {describe_header(first)}",
-                f"{MemoryFormat.CONTIGUOUS.name}: the value has not four dimensions",
+                f"dimension order {first.dimension_order} for {describe_header(first)}",
+                f"an order of {len(transfer.value.shape)} dimensions",
             )
 
     def _remember(self, first: Header) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import permutations
+from math import factorial
+
 import torch
 
 from splittraining.api.wire_plan import DType
-from splittraining.party.wire.frame import MemoryFormat
+from splittraining.party.wire.frame import ROW_MAJOR
 
 TORCH_DTYPES: dict[DType, torch.dtype] = {
     DType.FLOAT64: torch.float64,
@@ -19,39 +23,51 @@ TORCH_DTYPES: dict[DType, torch.dtype] = {
     DType.UINT8: torch.uint8,
     DType.BOOL: torch.bool,
 }
-_CHANNELS_LAST_DIMENSIONS = 4
+_MAX_DIMENSIONS = 5
+"""Values with more dimensions travel row-major: their orders do not fit the header's byte."""
 
 
-def decide_memory_format(tensor: torch.Tensor) -> MemoryFormat:
-    """Decides in which order a tensor's elements travel: channels_last only where they lie so and not row-major."""
-    if tensor.is_contiguous() or tensor.dim() != _CHANNELS_LAST_DIMENSIONS:
-        return MemoryFormat.CONTIGUOUS
-    if tensor.is_contiguous(memory_format=torch.channels_last):
-        return MemoryFormat.CHANNELS_LAST
-    return MemoryFormat.CONTIGUOUS
+def decide_dimension_order(tensor: torch.Tensor) -> int:
+    """Decides in which order a tensor's elements travel: as they lie in memory, where they lie densely.
+
+    Returns:
+        The rank of the order of dimensions, slowest first, among all orders of so many dimensions; 0 is row-major.
+        Four dimensions N, C, H, W that lie channels_last give the rank of (0, 2, 3, 1).
+    """
+    if tensor.is_contiguous() or tensor.dim() > _MAX_DIMENSIONS:
+        return ROW_MAJOR
+    strides = tensor.stride()
+    order = tuple(sorted(range(tensor.dim()), key=lambda axis: -strides[axis]))
+    return _list_orders(tensor.dim()).index(order) if tensor.permute(order).is_contiguous() else ROW_MAJOR
 
 
-def get_bytes(tensor: torch.Tensor, memory_format: MemoryFormat) -> memoryview:
+def get_bytes(tensor: torch.Tensor, dimension_order: int) -> memoryview:
     """Returns a tensor's raw bytes in travelling order; a view of its own memory if that is on the CPU and dense."""
     local = tensor.detach().to("cpu")
-    if memory_format is MemoryFormat.CHANNELS_LAST:
-        local = local.permute(0, 2, 3, 1)
+    if dimension_order != ROW_MAJOR:
+        local = local.permute(_list_orders(local.dim())[dimension_order])
     return _view_bytes(local.contiguous())
 
 
-def build_empty(shape: tuple[int, ...], dtype: DType, memory_format: MemoryFormat) -> tuple[torch.Tensor, memoryview]:
+def build_empty(shape: tuple[int, ...], dtype: DType, dimension_order: int) -> tuple[torch.Tensor, memoryview]:
     """Returns an uninitialized tensor and its memory in travelling order, to be filled chunk by chunk."""
-    if memory_format is MemoryFormat.CHANNELS_LAST:
-        batch, channels, height, width = shape
-        dense = torch.empty((batch, height, width, channels), dtype=TORCH_DTYPES[dtype])
-        return dense.permute(0, 3, 1, 2), _view_bytes(dense)
-    dense = torch.empty(shape, dtype=TORCH_DTYPES[dtype])
-    return dense, _view_bytes(dense)
+    if dimension_order == ROW_MAJOR:
+        dense = torch.empty(shape, dtype=TORCH_DTYPES[dtype])
+        return dense, _view_bytes(dense)
+    order = _list_orders(len(shape))[dimension_order]
+    dense = torch.empty([shape[axis] for axis in order], dtype=TORCH_DTYPES[dtype])
+    back = sorted(range(len(shape)), key=order.__getitem__)
+    return dense.permute(back), _view_bytes(dense)
 
 
-def is_sendable_as(memory_format: MemoryFormat, shape: tuple[int, ...]) -> bool:
-    """Tells whether a tensor of this shape can have this memory format."""
-    return memory_format is MemoryFormat.CONTIGUOUS or len(shape) == _CHANNELS_LAST_DIMENSIONS
+def count_dimension_orders(num_dimensions: int) -> int:
+    """Returns how many orders a tensor of so many dimensions can have on the wire."""
+    return factorial(num_dimensions) if num_dimensions <= _MAX_DIMENSIONS else 1
+
+
+@cache
+def _list_orders(num_dimensions: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(permutations(range(num_dimensions)))
 
 
 def _view_bytes(dense: torch.Tensor) -> memoryview:

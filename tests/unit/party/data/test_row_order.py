@@ -67,6 +67,12 @@ def test_only_the_same_ids_in_the_same_order_and_scope_have_the_same_digest(
     assert (first == second) is ((ids, scope) == (others, other_scope))
 
 
+def test_where_one_id_ends_and_the_next_begins_is_part_of_the_digest() -> None:
+    first, second = (compute_row_ids_digest(KEY, scope="s", ids=ids) for ids in (["ab", "c"], ["a", "bc"]))
+    assert first != second
+    assert first != compute_row_ids_digest(KEY, scope="sab", ids=["", "c"])
+
+
 def test_a_digest_needs_the_key() -> None:
     assert compute_row_ids_digest(KEY, scope="", ids=["p"]) != compute_row_ids_digest(KEY[::-1], scope="", ids=["p"])
     with pytest.raises(ValueError, match="32 bytes"):

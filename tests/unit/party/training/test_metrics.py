@@ -164,6 +164,7 @@ def test_several_holders_are_weighted_by_rows_and_predictions_and_their_area_is_
     nobody = EvaluationSums()
     assert combine_evaluations([north, nobody, south]) == {"loss": 0.4, "accuracy": 0.625, "auc_mean": 0.6}
     assert combine_evaluations([north, south, no_area])["auc_mean"] == 0.6
+    assert combine_evaluations([north, no_area])["auc_mean"] == 0.5
     assert combine_evaluations([north, nobody])["auc"] == 0.5
 
 

@@ -24,9 +24,7 @@ CLIENTS = ("st-mary", "st-luke")
 
 def sequential(unit: TurnUnit, length: int) -> ScheduleSpec:
     turn = TurnSpec(unit=unit, length=length)
-    return ScheduleSpec(
-        mode=ScheduleMode.SEQUENTIAL, sequential=SequentialSpec(turn=turn, handoff=HandOff.VIA_SERVER)
-    )
+    return ScheduleSpec(mode=ScheduleMode.SEQUENTIAL, sequential=SequentialSpec(turn=turn, handoff=HandOff.VIA_SERVER))
 
 
 def plan(schedule: ScheduleSpec, rounds: int = 2) -> list[PlannedTurn]:

@@ -21,7 +21,6 @@ from splittraining.party.wire.frame import (
     Flags,
     FrameType,
     Header,
-    MemoryFormat,
     get_body,
     iterate_bodies,
     iterate_chunks,
@@ -35,7 +34,7 @@ FULL = Header(
     type=FrameType.TENSOR,
     flags=Flags.BACKWARD | Flags.EVALUATION | Flags.LAST,
     dtype=DType.BFLOAT16,
-    memory_format=MemoryFormat.CHANNELS_LAST,
+    dimension_order=3,
     value_id=0x01020304,
     rows=0x05060708,
     step=0x1112131415161718,
@@ -49,7 +48,7 @@ def test_the_header_lies_at_the_documented_offsets() -> None:
     frame = render_frame(FULL, b"\xaa\xbb")
     assert frame == bytes.fromhex(
         "53540102"  # magic, version, type
-        "0e040100"  # flags, dtype, memory format, codec
+        "0e040300"  # flags, dtype, dimension order, codec
         "04030201"
         "08070605"
         "1817161514131211"
@@ -111,7 +110,7 @@ def test_pieces_are_laid_end_to_end_in_full_chunks(sizes: list[int]) -> None:
         (4, b"\x06", "LAST"),
         (5, b"\x00", "dtype code 0 in a TENSOR frame"),
         (5, b"\x0b", "dtype code 11"),
-        (6, b"\x02", "memory format 2"),
+        (6, b"\x78", "dimension order 120"),
         (7, b"\x01", "codec 1"),
         (24, b"\x01", "chunk 1 of 1"),
         (28, b"\x02", "chunk 0 of 2 for 2 bytes.*1 chunks"),

@@ -11,7 +11,7 @@ import torch
 
 from splittraining.api.errors import ProtocolViolation, Stalled
 from splittraining.api.wire_plan import Direction, DType
-from splittraining.party.wire.frame import CHUNK_BYTES, Flags, FrameType, Header, MemoryFormat, render_frame
+from splittraining.party.wire.frame import CHUNK_BYTES, Flags, FrameType, Header, render_frame
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.orders import Finish, TurnDone
 from support.wire_support import CLIENT, ChannelPair, a_control_frame, a_link, a_transfer, open_pair
@@ -158,9 +158,9 @@ def _a_header(**changes: Any) -> Header:
         ),
         pytest.param(_a_header(dtype=DType.INT32, size_bytes=32), 32, "Int32.*Float32", id="another dtype"),
         pytest.param(
-            _a_header(memory_format=MemoryFormat.CHANNELS_LAST, size_bytes=32),
+            _a_header(dimension_order=6, size_bytes=32),
             32,
-            "memory format CHANNELS_LAST",
+            "dimension order 6",
             id="channels_last for two dimensions",
         ),
     ],

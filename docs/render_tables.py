@@ -1,0 +1,61 @@
+"""Writes the tables in docs/ that come from code: `make docs`. `make verify` fails where one is not as written here."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from splittraining.api import errors
+from splittraining.api.exit_codes import REMEDIES, ExitCode
+
+HERE = Path(__file__).resolve().parent
+EXIT_CODES_PAGE = HERE / "exit-codes.md"
+
+_WITHOUT_AN_ERROR = {
+    ExitCode.OK: "All went well.",
+    ExitCode.INTERNAL: "A fault of this project.",
+    ExitCode.USAGE: "A command line that cannot be followed: an unknown flag, a folder that is taken.",
+    ExitCode.INTERRUPTED: "Somebody pressed Ctrl-C, or the command was asked to stop.",
+}
+"""What codes mean that no error of a party stands for."""
+
+_MAY_HELP = range(ExitCode.PREEMPTED, ExitCode.STALLED + 1)
+"""A peer or the machine went away: trying again, with everything as it is, can help."""
+
+_INTRODUCTION = """\
+# Exit codes
+
+<!-- Written by `make docs` from operator/splittraining/api/exit_codes.py and errors.py: change them, not this page. -->
+
+A party ends with one of these, and writes the same code with the reason and a sentence into its `termination.json`.
+`splittraining run` ends with the code of the party that began the trouble, not of those that only heard of it. Numbers
+are given once and never reused.
+
+The sentence itself says more than a table can: what was given, what is allowed, what to do. *Again* says whether trying
+again with everything as it is can help. A party that a signal ended has 128 plus the signal's number.
+"""
+
+
+def render_exit_codes() -> str:
+    """Renders docs/exit-codes.md."""
+    rows = ["| code | name | reason | what happened | what to do | again |", "|---:|---|---|---|---|---|"]
+    for code in ExitCode:
+        reason, meaning = _describe(code)
+        again = "can help" if code in _MAY_HELP else ""
+        rows.append(f"| {code.value} | {code.name} | {reason} | {meaning} | {REMEDIES[code]} | {again} |")
+    return _INTRODUCTION + "\n" + "\n".join(rows) + "\n"
+
+
+def _describe(code: ExitCode) -> tuple[str, str]:
+    """Returns the errors that end with a code, and what they mean."""
+    if code in _WITHOUT_AN_ERROR:
+        return "", _WITHOUT_AN_ERROR[code]
+    kinds = [
+        kind for kind in vars(errors).values() if inspect.isclass(kind) and getattr(kind, "exit_code", None) == code
+    ]
+    names = ", ".join(kind.__name__ for kind in kinds)
+    return names, " ".join((inspect.getdoc(kind) or "").splitlines()[0] for kind in kinds)
+
+
+if __name__ == "__main__":
+    EXIT_CODES_PAGE.write_text(render_exit_codes(), encoding="utf-8")

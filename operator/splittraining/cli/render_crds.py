@@ -1,0 +1,47 @@
+"""Writes the CustomResourceDefinitions into a folder: ``python -m splittraining.cli.render_crds crds/``."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from splittraining.api.crd import render_crd
+
+FIRST_LINE = "# Generated from operator/splittraining/api by `make crds`; change the models there, not this file.\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that other YAML readers take for a number: `1e-8` is text to PyYAML, and a float to Kubernetes."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if _NUMBER.match(text) else None)
+
+
+_NUMBER = re.compile(r"^[-+.]?[0-9][-+.0-9_a-zA-Z]*$")
+_Dumper.add_representer(str, _represent_text)
+
+
+def render_file(crd: dict[str, Any]) -> tuple[str, str]:
+    """Returns the name and the text of a definition's file."""
+    spec = crd["spec"]
+    text = yaml.dump(crd, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return f"{spec['group']}_{spec['names']['plural']}.yaml", FIRST_LINE + text
+
+
+def main() -> None:
+    """Writes one file per kind."""
+    parser = argparse.ArgumentParser(description="Writes the CustomResourceDefinitions into a folder.")
+    parser.add_argument("folder", type=Path, help="where to write, such as crds/")
+    folder: Path = parser.parse_args().folder
+    name, text = render_file(render_crd())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
