@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from splittraining.cli.main import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -1,4 +1,4 @@
-"""Nothing hangs and nothing is left behind: a killed party ends the run for everyone, a killed command ends them all."""
+"""Nothing hangs, nothing is left behind: a killed party ends the run for everyone, a killed command ends them all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from splittraining.api.exit_codes import ExitCode
 from splittraining.local.child import Order
 from splittraining.local.events import Event, PartyExited, RoundCompleted

@@ -112,7 +112,7 @@ def start_command(case: Case, folder: Path, *, until: str) -> subprocess.Popen[s
     manifest = case.write(folder)
     arguments = [sys.executable, "-m", "splittraining.cli.main", "run", "-f", str(manifest), "--runs", str(folder)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = subprocess.Popen(arguments, process_group=0, env=os.environ | {"PYTHONUNBUFFERED": "1"}, **pipes)
+    command = subprocess.Popen(arguments, process_group=0, **pipes)
     for line in command.stdout:
         if until in line:
             return command

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.report import LinkBytes
 from splittraining.api.wire_plan import CLIENT_OWNER, WirePlan

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from splittraining.api.errors import OutOfMemory, Preempted, SpecInvalid, SplitTrainingError, StorageFailed
 from splittraining.api.exit_codes import REMEDIES, ExitCode
 from splittraining.api.party_document import PartyDocument
+from splittraining.api.report import PartyState, Report
 from splittraining.party.logs import logging_to
 from splittraining.party.wire.tls import prepare_grpc_environment
 
@@ -135,10 +136,14 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings) ->
     credentials = fetch_credentials(document, now=surroundings.now(), timeout_s=INTAKE_TIMEOUT_S)
     counts = LinkCounts()
     telemetry = Telemetry(
-        party=document.party,
-        generation=document.generation,
-        rounds=document.rounds,
-        device=document.device.lower(),
+        Report(
+            party=document.party,
+            generation=document.generation,
+            sequence=0,
+            state=PartyState.STARTING,
+            rounds=document.rounds,
+            device=document.device.lower(),
+        ),
         sink=Reporter(document, credentials),
         metrics=JsonLines(output / METRICS_FILE),
         count_links=counts,

@@ -78,6 +78,13 @@ DATA_RULES = (
     Rule("spec.clients[].data", *_FORMAT_OR_LOADER),
     Rule("spec.server.data", *_FORMAT_OR_LOADER),
     Rule(
+        "spec.clients[].data",
+        "!has(self.inputs) || self.inputs.all(i, self.inputs.exists_one(j, j.name == i.name))",
+        "a client names each input once; join the columns of one input into one entry",
+        lambda data: _are_unique(_names_inputs(data)),
+        ".inputs",
+    ),
+    Rule(
         "spec",
         "!(self.topology in ['Vanilla', 'UShaped', 'Vertical']) || self.clients.all(c, has(c.data))",
         "every client holds data in Vanilla, UShaped and Vertical; add clients[].data",
@@ -112,7 +119,8 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "has(self.model.label) || (self.clients.all(c, !has(c.data) || !has(c.data.label)) && !has(self.server.data))",
+        "has(self.model.label) || (self.clients.all(c, !has(c.data) || !has(c.data.label))"
+        " && (!has(self.server.data) || !has(self.server.data.label)))",
         "labels need a dtype and a shape; add model.label",
         lambda spec: spec.model.label is not None or all(data.label is None for data in list_data(spec)),
         ".model",

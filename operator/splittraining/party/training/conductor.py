@@ -203,7 +203,7 @@ class Conductor:
 
     def _run_turn(self, turn: PlannedTurn) -> tuple[int, float]:
         active = turn.clients[0] if len(turn.clients) == 1 else "all"
-        self._telemetry.enter(PartyState.TRAINING, round=turn.round, active_party=active)
+        self._telemetry.enter(PartyState.TRAINING, round_number=turn.round, active_party=active)
         spans = tuple(
             TurnSpan(epoch=span.epoch, first_batch=span.first_batch, num_batches=span.num_batches)
             for span in turn.spans

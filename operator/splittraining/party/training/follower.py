@@ -148,7 +148,7 @@ class Follower:
         return secret
 
     def _train(self, order: Turn) -> None:
-        self._telemetry.enter(PartyState.TRAINING, round=order.round, active_party=self._document.party)
+        self._telemetry.enter(PartyState.TRAINING, round_number=order.round, active_party=self._document.party)
         assert self._train_feed is not None  # set by _prepare
         spans = [Span(span.epoch, span.first_batch, span.num_batches) for span in order.spans]
         inputs = Prefetched(self._train_feed.iterate_training(spans, first_step=order.first_step))
@@ -165,7 +165,7 @@ class Follower:
         self._link.send_control(TurnDone(step=self._last_step, rows=rows, loss_sum=sums))
 
     def _evaluate(self, order: Evaluate) -> None:
-        self._telemetry.enter(PartyState.EVALUATING, round=order.round)
+        self._telemetry.enter(PartyState.EVALUATING, round_number=order.round)
         assert self._test_feed is not None  # set by _prepare
         metrics = self._assembly.build_metrics()
         rows = 0

@@ -28,10 +28,7 @@ class Telemetry:
     """One party's reports and metrics.
 
     Args:
-        party: Who reports.
-        generation: Generation of the run.
-        rounds: Rounds to train.
-        device: Text for status.
+        first: The first report: who reports, of which generation, for how many rounds.
         sink: Where reports go.
         metrics: The metrics file.
         count_links: Returns the bytes per peer so far.
@@ -41,11 +38,8 @@ class Telemetry:
 
     def __init__(
         self,
+        first: Report,
         *,
-        party: str,
-        generation: int,
-        rounds: int,
-        device: str,
         sink: ReportSink,
         metrics: JsonLines,
         count_links: Callable[[], Iterable[LinkBytes]],
@@ -58,9 +52,7 @@ class Telemetry:
         self._monotonic_s = monotonic_s
         self._period_s = period_s
         self._sent_at_s = -period_s
-        self._report = Report(
-            party=party, generation=generation, sequence=0, state=PartyState.STARTING, rounds=rounds, device=device
-        )
+        self._report = first
         self._latest: dict[str, float] = {}
         self._fields: dict[str, Any] = {}
 
@@ -69,9 +61,17 @@ class Telemetry:
         """Rows trained on so far."""
         return int(self._fields.get("samples", 0))
 
-    def enter(self, state: PartyState, **fields: Any) -> None:
-        """Announces a transition at once."""
-        self._fields |= fields
+    def enter(
+        self,
+        state: PartyState,
+        *,
+        round_number: int | None = None,
+        steps: int | None = None,
+        active_party: str | None = None,
+    ) -> None:
+        """Announces a transition at once; what is not given stays as it was."""
+        given = {"round": round_number, "steps": steps, "active_party": active_party}
+        self._fields |= {name: value for name, value in given.items() if value is not None}
         self._send(state, urgent=True)
 
     def record_step(self, *, step: int, round_number: int, rows: int, loss: float | None, client: str) -> None:

@@ -1,0 +1,63 @@
+"""Rules in CEL, tried as the API server tries them: on the object with the schema's defaults filled in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import celpy
+from celpy.adapter import json_to_cel
+
+from splittraining.api.crd import build_schema
+from splittraining.api.structural_schema import fill_defaults
+
+_ENVIRONMENT = celpy.Environment()
+
+
+def see_as_api_server(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a manifest as rules see it: defaults filled in where the schema has some, everything else as written."""
+    seen = fill_defaults(dict(manifest), _build_schema())
+    assert isinstance(seen, dict)
+    return seen
+
+
+def evaluate_rule(cel: str, path: str, new: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> bool:
+    """Returns whether a rule holds at every place that its path names.
+
+    Args:
+        cel: The rule.
+        path: Where `self` is, such as `spec.clients[].data`; absent places are passed over.
+        new: The object, as the API server sees it.
+        old: The object before the change, for a rule about changes.
+    """
+    results = []
+    for place, value in _iterate_places(new, path):
+        names = {"self": json_to_cel(value)}
+        if old is not None:
+            names["oldSelf"] = json_to_cel(dict(_iterate_places(old, path))[place])
+        results.append(bool(_compile(cel).evaluate(names)))
+    return all(results)
+
+
+@functools.cache
+def _build_schema() -> dict[str, Any]:
+    return build_schema()
+
+
+@functools.cache
+def _compile(cel: str) -> celpy.Runner:
+    return _ENVIRONMENT.program(_ENVIRONMENT.compile(cel))
+
+
+def _iterate_places(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if not path:
+        yield "", value
+        return
+    part, _, rest = path.partition(".")
+    name = part.removesuffix("[]")
+    if name not in value:
+        return
+    for index, item in enumerate(value[name]) if part.endswith("[]") else [("", value[name])]:
+        for place, found in _iterate_places(item, rest):
+            yield f"{name}{index}.{place}", found
