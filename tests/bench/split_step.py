@@ -17,9 +17,10 @@ from typing import Any
 import bench_model
 import numpy as np
 from measured import GO, UnsplitTraining
+from summary import Spread, render_table, summarize
+
 from splittraining.local.child import Order
 from splittraining.local.launcher import Launcher, build_environment
-from summary import Spread, render_table, summarize
 from support.cases import Case
 from support.runs import FinishedRun, run_case
 
@@ -87,9 +88,7 @@ class BlockwiseLauncher(Launcher):
 def measure_split_steps(*, rounds: int, block_steps: int, device: str) -> list[StepResult]:
     """Measures every cut, one after the other."""
     launcher = BlockwiseLauncher()
-    return [
-        _measure_cut(launcher, cut, rounds=rounds, block_steps=block_steps, device=device) for cut in CUTS
-    ]
+    return [_measure_cut(launcher, cut, rounds=rounds, block_steps=block_steps, device=device) for cut in CUTS]
 
 
 def render_steps(results: Sequence[StepResult]) -> str:

@@ -8,18 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import psutil
 import pytest
 
 from splittraining.api.exit_codes import ExitCode
-from splittraining.local.child import Order
 from splittraining.local.events import Event, PartyExited, RoundCompleted
-from splittraining.local.launcher import Launcher, build_environment
 from splittraining.local.leftovers import read_termination
 from support.cases import Case, a_vanilla_case, a_vertical_case
+from support.local_support import find_parties
 from support.runs import run_case
 
 BOUND_S = 15.0
@@ -31,29 +29,16 @@ def endless(case: Case) -> Case:
     return case.changed(lambda spec: spec.update(rounds=ENDLESS))
 
 
-class RememberingLauncher(Launcher):
-    """Remembers the processes it started, so that a test can kill one by its name."""
-
-    def __init__(self) -> None:
-        super().__init__(environment=build_environment(intra_op_threads=1))
-        self.started: dict[str, ForkServerProcess] = {}
-
-    def start(self, name: str, order: Order) -> ForkServerProcess:
-        self.started[name] = super().start(name, order)
-        return self.started[name]
-
-
 def kill_in_the_middle(case: Case, victim: str, folder: Path) -> tuple[dict[str, PartyExited], float, Path]:
     """Kills a party once a round is done; returns how each party ended and how long the rest took."""
-    launcher = RememberingLauncher()
     killed_at_s: list[float] = []
 
     def watch(event: Event) -> None:
         if isinstance(event, RoundCompleted) and not killed_at_s:
             killed_at_s.append(time.monotonic())
-            launcher.started[victim].kill()
+            os.kill(find_parties()[victim], signal.SIGKILL)
 
-    run = run_case(endless(case), folder, launcher=launcher, watch=watch)
+    run = run_case(endless(case), folder, watch=watch)
     took_s = time.monotonic() - killed_at_s[0]
     assert run.outcome.party == victim
     assert run.outcome.exit_code == ExitCode.OUT_OF_MEMORY  # what a SIGKILL out of nowhere most often means
@@ -87,7 +72,6 @@ def test_a_killed_party_ends_the_run_for_everyone_by_name(
     [
         pytest.param(signal.SIGKILL, -signal.SIGKILL, id="kill -9"),
         pytest.param(signal.SIGTERM, ExitCode.INTERRUPTED, id="SIGTERM"),
-        pytest.param(signal.SIGINT, ExitCode.INTERRUPTED, id="Ctrl-C"),
     ],
 )
 def test_a_command_that_is_ended_leaves_no_process_behind(number: int, code: int, tmp_path: Path) -> None:
@@ -102,6 +86,7 @@ def test_a_command_that_is_ended_leaves_no_process_behind(number: int, code: int
         _, errors = process.communicate()
     _, alive = psutil.wait_procs(children, timeout=BOUND_S)
     assert not alive
+    assert list(tmp_path.rglob("token")) == []
     assert process.returncode == code
     assert "Traceback" not in errors
     if code == ExitCode.INTERRUPTED:

@@ -1,12 +1,10 @@
-"""How runs of real parties end: well, by a killed party, by the user, and by the death of the command itself."""
+"""How runs of real parties end and what they leave; test_killed_processes has the deaths."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +13,7 @@ from splittraining.cli.main import main
 from splittraining.local.events import PartyExited, RoundCompleted
 from splittraining.local.leftovers import read_termination
 from support.cases import Case, a_vanilla_case
-from support.local_support import ManifestRun, find_children, find_parties, wait_for_end
+from support.local_support import ManifestRun, find_children, wait_for_end
 
 
 def without_end(case: Case) -> Case:
@@ -40,13 +38,8 @@ def test_a_run_leaves_every_partys_results_and_a_report(tmp_path):
     assert list(result.folder.rglob("token")) == []
 
 
-def without_tests(spec: dict[str, Any]) -> None:
-    for client in spec["clients"]:
-        del client["data"]["test"]
-
-
 def test_the_bytes_of_a_run_equal_the_formula(tmp_path):
-    result = ManifestRun(a_vanilla_case().changed(without_tests), tmp_path).finish()
+    result = ManifestRun(a_vanilla_case(), tmp_path).finish()
     lines = (result.folder / "report.md").read_text().partition("## Bytes per link")[2].splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if " → " in line]
     assert len(rows) == 2 * (len(result.record.parties) - 1)
@@ -59,26 +52,6 @@ def test_the_report_is_rendered_again_byte_for_byte(tmp_path, capsys):
     written = (result.folder / "report.md").read_text()
     assert main(["report", str(result.folder)]) == ExitCode.OK
     assert capsys.readouterr().out == written
-
-
-@pytest.mark.parametrize("killed", ["server", "first client"])
-def test_a_killed_party_ends_the_run_with_a_named_error_for_everyone_within_15_s(tmp_path, killed):
-    run = ManifestRun(without_end(a_vanilla_case()), tmp_path)
-    party = "server" if killed == "server" else run.clients[0]
-    killed_at_s = []
-
-    def kill(event):
-        if isinstance(event, RoundCompleted) and not killed_at_s:
-            os.kill(find_parties()[party], signal.SIGKILL)
-            killed_at_s.append(time.monotonic())
-
-    result = run.finish(on_event=kill)
-    assert time.monotonic() - killed_at_s[0] < 15
-    assert (result.outcome.exit_code, result.outcome.party) == (ExitCode.OUT_OF_MEMORY, party)
-    others = [event for event in run.events if isinstance(event, PartyExited) and event.party != party]
-    assert {event.exit_code for event in others} <= {ExitCode.PEER_LOST, ExitCode.PEER_FAILED}
-    assert all(party in event.message for event in others)
-    assert "**Failed** after" in (result.folder / "report.md").read_text()
 
 
 def test_a_party_that_fails_before_it_connects_does_not_keep_the_others_waiting(tmp_path):
@@ -131,14 +104,3 @@ def test_ctrl_c_ends_the_command_with_130_and_one_line(tmp_path, moment):
     assert error.count("\n") == 1
     assert "--restart" in error
     assert all(wait_for_end(pid) for pid in processes)
-
-
-@pytest.mark.slow  # a command of its own imports torch anew
-def test_kill_9_of_the_command_leaves_no_process_and_no_token(tmp_path):
-    command = start_command(without_end(a_vanilla_case()), tmp_path, until="round 1/")
-    processes = list(find_children(command.pid))
-    assert len(processes) >= 4  # two parties at least, the fork server and the resource tracker
-    command.kill()
-    command.communicate()
-    assert all(wait_for_end(pid) for pid in processes)
-    assert list(tmp_path.rglob("token")) == []

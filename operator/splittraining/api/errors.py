@@ -50,12 +50,12 @@ class SplitTrainingError(Exception):
         return type(self).__name__
 
     def __str__(self) -> str:
-        parts = [self.given.rstrip(".") + "."]
+        parts = [self.given]
         if self.allowed:
-            parts.append("Allowed: " + self.allowed.rstrip(".") + ".")
+            parts.append(f"Allowed: {self.allowed}")
         if self.remedy:
-            parts.append("To do: " + self.remedy.rstrip(".") + ".")
-        return " ".join(parts)
+            parts.append(f"To do: {self.remedy}")
+        return " ".join(part if part.endswith((".", "?", "!")) else f"{part}." for part in parts)
 
 
 class SpecInvalid(SplitTrainingError):

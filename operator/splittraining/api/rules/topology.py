@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.rules.rule import Rule
 from splittraining.api.spec.schedule import ScheduleMode
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
+from splittraining.api.spec.types import NAME_LENGTH, NAME_PATTERN
 
 _CHAINED = (Topology.VANILLA, Topology.U_SHAPED)
 _BRANCHED = (Topology.VERTICAL, Topology.EXTENDED_VANILLA, Topology.MULTI_TASK)
@@ -22,9 +25,13 @@ def _branches_are_cut_once(spec: SplitTrainingSpec) -> bool:
 TOPOLOGY_RULES = (
     Rule(
         "",
-        "size(self.metadata.name) <= 40",
-        "metadata.name may have at most 40 characters, since it becomes part of other names; choose a shorter one",
-        lambda training: len(training.metadata.name) <= 40,  # noqa: PLR2004 - the limit of the message
+        f"size(self.metadata.name) <= {NAME_LENGTH} && self.metadata.name.matches('{NAME_PATTERN}')",
+        f"metadata.name is part of host names: a DNS label of at most {NAME_LENGTH} characters that starts with a"
+        " letter; choose another name",
+        lambda training: (
+            len(training.metadata.name) <= NAME_LENGTH
+            and re.fullmatch(NAME_PATTERN, training.metadata.name, re.ASCII) is not None
+        ),
     ),
     Rule(
         "spec.clients[]",

@@ -12,10 +12,13 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 NAME_PATTERN = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
 """A DNS label that starts with a letter: names of trainings and parties become parts of host names."""
 
+NAME_LENGTH = 40
+"""Most characters of such a name: it becomes part of names that may have 63."""
+
 DECIMAL_PATTERN = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
 """A non-negative decimal number as text: text survives every JSON reader unchanged, a float does not."""
 
-PartyName = Annotated[str, Field(min_length=1, max_length=40, pattern=NAME_PATTERN)]
+PartyName = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 Identifier = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

@@ -105,6 +105,7 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     Raises:
         SplitTrainingError: for anything in the contract, the model, the data or the device that cannot be used.
     """
+    check_contract(document)
     contract = document.contract
     numerics = contract.training.numerics
     device = select_device(document.device)
@@ -128,6 +129,21 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     )
     fingerprint = compute_fingerprint(intra_op_threads=numerics.intra_op_threads, device=device)
     return Assembly(document, share, engine, train, test, device, fingerprint, progress)
+
+
+def check_contract(document: PartyDocument) -> None:
+    """Refuses a document whose contract is not the one whose digest it names: the peers are shown the digest.
+
+    Raises:
+        ContractMismatch: with both digests.
+    """
+    computed = document.contract.compute_digest()
+    if computed != document.contract_digest:
+        raise ContractMismatch(
+            f"the party document's contract has digest {computed}",
+            allowed=f"the digest that it names, {document.contract_digest}",
+            remedy="let the operator, or the local run, write the document anew",
+        )
 
 
 def check_source(document: PartyDocument) -> None:

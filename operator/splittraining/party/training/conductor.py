@@ -43,6 +43,9 @@ from splittraining.party.wire.orders import (
 
 M = TypeVar("M", bound=Message)
 
+EVERYBODY = "all"
+"""Who is active in a joint step, where reports and metrics name one client otherwise."""
+
 MAX_STATE_BYTES = 1 << 36
 """Bound of one relayed hand-off. It is never held here as a whole, so the bound only keeps a lie finite."""
 
@@ -100,10 +103,12 @@ class Conductor:
         for round_number, turns in groupby(self._plan_turns(), key=attrgetter("round")):
             started_s = self._monotonic_s()
             rows, loss_sum = self._run_round(turns)
-            metrics = {"train_loss": loss_sum / rows}
+            metrics, evaluated = {"train_loss": loss_sum / rows}, {}
             if round_number % every_rounds == 0 or round_number == self._document.rounds:
                 metrics |= self._evaluate(round_number)
-            record = {"round": round_number, "step": self._step, "seconds": self._monotonic_s() - started_s}
+                evaluated = self._count_evaluated_rows()
+            seconds = self._monotonic_s() - started_s
+            record = {"round": round_number, "step": self._step, "seconds": seconds, "evaluated": evaluated}
             self._telemetry.record_round(record, metrics)
         self._finish()
 
@@ -202,7 +207,7 @@ class Conductor:
         return rows, loss_sum
 
     def _run_turn(self, turn: PlannedTurn) -> tuple[int, float]:
-        active = turn.clients[0] if len(turn.clients) == 1 else "all"
+        active = turn.clients[0] if len(turn.clients) == 1 else EVERYBODY
         self._telemetry.enter(PartyState.TRAINING, round_number=turn.round, active_party=active)
         spans = tuple(
             TurnSpan(epoch=span.epoch, first_batch=span.first_batch, num_batches=span.num_batches)
@@ -239,7 +244,7 @@ class Conductor:
                 continue
             if not self._assembly.is_joint:
                 self._pass_to(group[0], weights_only=True)
-            self._telemetry.enter(PartyState.EVALUATING, active_party=group[0] if len(group) == 1 else "all")
+            self._telemetry.enter(PartyState.EVALUATING, active_party=group[0] if len(group) == 1 else EVERYBODY)
             for name in group:
                 self._links[name].send_control(Evaluate(round=round_number, step=self._step))
             links = self._links_of(group)
@@ -250,6 +255,12 @@ class Conductor:
         if self._assembly.engine.computes_loss:
             sums = [pooled.summary()]
         return combine_evaluations(sums)
+
+    def _count_evaluated_rows(self) -> dict[str, int]:
+        """Returns the test rows by client, or of all together in a joint step."""
+        if self._assembly.is_joint:
+            return {EVERYBODY: self._test_rows[self._clients[0]]}
+        return {name: rows for name, rows in self._test_rows.items() if rows}
 
     def _finish(self) -> None:
         """Gives every institution the same final weights, and lets all write them."""

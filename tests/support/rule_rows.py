@@ -1,0 +1,588 @@
+"""For each rule of the API: manifests that it refuses and manifests that it accepts, each named by what is special."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from support.builders import (
+    TrainingBuilder,
+    a_training,
+    a_u_shaped_training,
+    a_vanilla_training,
+    a_vertical_training,
+    make_data,
+)
+
+LOADER = {"entrypoint": "xray.data:load"}
+TASK = {"name": "finding", "output": "output", "party": "st-mary", "loss": {"name": "CrossEntropy"}}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One manifest, and whether one rule accepts it: the rule of this path whose message begins like this."""
+
+    path: str
+    message: str
+    accepted: bool
+    name: str
+    training: TrainingBuilder
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """One change of a manifest, and whether one rule accepts it: the rule of this path and field."""
+
+    path: str
+    field: str
+    accepted: bool
+    name: str
+    old: TrainingBuilder
+    new: TrainingBuilder
+
+
+def _rows(
+    path: str, message: str, *, refused: Mapping[str, TrainingBuilder], accepted: Mapping[str, TrainingBuilder]
+) -> Iterator[Row]:
+    for is_accepted, trainings in ((False, refused), (True, accepted)):
+        for name, training in trainings.items():
+            yield Row(path, message, is_accepted, name, training)
+
+
+def _a_joint_training(topology: str) -> TrainingBuilder:
+    training = a_vanilla_training().with_value("spec.topology", topology).with_value("spec.schedule", {"mode": "Joint"})
+    return training.with_value("spec.clients.0.data.idColumn", "id").with_value("spec.clients.1.data.idColumn", "id")
+
+
+def _a_multi_hop_training() -> TrainingBuilder:
+    return _a_joint_training("MultiHop").with_value("spec.model.cutPoints.0.owner", "st-mary")
+
+
+def _a_multi_task_training() -> TrainingBuilder:
+    return (
+        _a_joint_training("MultiTask")
+        .with_value("spec.tasks", [TASK])
+        .without("spec.training.evaluation.metrics")
+        .without("spec.training.loss")
+    )
+
+
+def _a_labeled_server() -> TrainingBuilder:
+    """Vertical with the labels at the server."""
+    return a_vertical_training().without("spec.clients.2").with_server(data=make_data(label="malignant", ids="id"))
+
+
+VANILLA = a_vanilla_training()
+U_SHAPED = a_u_shaped_training()
+VERTICAL = a_vertical_training()
+MULTI_HOP = _a_multi_hop_training()
+MULTI_TASK = _a_multi_task_training()
+LABELED_SERVER = _a_labeled_server()
+ADAM = {"name": "Adam", "learningRate": "0.01"}
+
+TOPOLOGY_ROWS = (
+    *_rows(
+        "",
+        "metadata.name",
+        refused={
+            "a name of 41 characters": VANILLA.named("x" * 41),
+            "a name that starts with a digit": VANILLA.named("1st-trial"),
+            "a name with a dot": VANILLA.named("chest.xray"),
+            "a name that ends with a dash": VANILLA.named("chest-"),
+        },
+        accepted={"a name of 40 characters": VANILLA.named("x" * 40), "a name of one letter": VANILLA.named("x")},
+    ),
+    *_rows(
+        "spec.clients[]",
+        "the name server",
+        refused={"a client called server": a_training().with_client("server")},
+        accepted={"a client called server-room": a_training().with_client("server-room")},
+    ),
+    *_rows(
+        "spec",
+        "Vanilla and UShaped are scheduled",
+        refused={
+            "Vanilla and Joint": VANILLA.with_value("spec.schedule", {"mode": "Joint"}),
+            "UShaped and Joint": U_SHAPED.with_value("spec.schedule", {"mode": "Joint"}),
+            "Vertical and Parallel": VERTICAL.with_value("spec.schedule", {"mode": "Parallel"}),
+            "MultiHop and Sequential": MULTI_HOP.with_value("spec.schedule", {"mode": "Sequential", "sequential": {}}),
+        },
+        accepted={
+            "Vanilla and Sequential": VANILLA,
+            "Vanilla and SplitFed": VANILLA.with_value("spec.schedule", {"mode": "SplitFed"}),
+            "UShaped and Parallel": U_SHAPED.with_value("spec.schedule", {"mode": "Parallel"}),
+            "Vertical and Joint": VERTICAL,
+            "MultiTask and Joint": MULTI_TASK,
+        },
+    ),
+    *_rows(
+        "spec.schedule",
+        "sequential is given",
+        refused={
+            "Sequential without sequential": VANILLA.without("spec.schedule.sequential"),
+            "Joint with sequential": VERTICAL.with_value("spec.schedule.sequential", {}),
+        },
+        accepted={
+            "Sequential with an empty sequential": VANILLA.with_value("spec.schedule.sequential", {}),
+            "Joint without sequential": VERTICAL,
+        },
+    ),
+    *_rows(
+        "spec",
+        "Vanilla has exactly one cut",
+        refused={
+            "Vanilla without a cut": VANILLA.without("spec.model.cutPoints"),
+            "Vanilla with two cuts": VANILLA.with_value("spec.model.cutPoints", [{"layer": "a"}, {"layer": "b"}]),
+        },
+        accepted={"Vanilla with one cut": VANILLA, "UShaped with two cuts": U_SHAPED},
+    ),
+    *_rows(
+        "spec",
+        "UShaped has exactly two cut",
+        refused={
+            "UShaped with one cut": U_SHAPED.without("spec.model.cutPoints.0"),
+            "UShaped with three cuts": U_SHAPED.with_value("spec.model.cutPoints", [{"layer": name} for name in "abc"]),
+        },
+        accepted={"UShaped with two cuts": U_SHAPED},
+    ),
+    *_rows(
+        "spec",
+        "Vertical has no cut points",
+        refused={"Vertical with a cut": VERTICAL.with_value("spec.model.cutPoints", [{"layer": "trunk"}])},
+        accepted={
+            "Vertical with an empty list of cuts": VERTICAL,
+            "Vertical without a list of cuts": VERTICAL.without("spec.model.cutPoints"),
+        },
+    ),
+    *_rows(
+        "spec",
+        "in Vertical every client with data.inputs",
+        refused={
+            "a branch without an end": VERTICAL.without("spec.clients.0.cutPoints"),
+            "a branch with an empty list of ends": VERTICAL.with_value("spec.clients.0.cutPoints", []),
+            "a branch with two ends": VERTICAL.with_value("spec.clients.0.cutPoints", [{"layer": "a"}, {"layer": "b"}]),
+            "an end at a client without inputs": VERTICAL.with_value("spec.clients.2.cutPoints", [{"layer": "head"}]),
+        },
+        accepted={
+            "one end of each branch": VERTICAL,
+            "an empty list at a client without inputs": VERTICAL.with_value("spec.clients.2.cutPoints", []),
+            "an empty list of inputs and no end": VERTICAL.with_value("spec.clients.2.data.inputs", []),
+        },
+    ),
+    *_rows(
+        "spec",
+        "only Vertical, ExtendedVanilla and MultiTask have branches",
+        refused={
+            "a client's own cut in Vanilla": VANILLA.with_value("spec.clients.0.cutPoints", [{"layer": "layer1"}]),
+            "a client's own cut in MultiHop": MULTI_HOP.with_value("spec.clients.0.cutPoints", [{"layer": "layer1"}]),
+        },
+        accepted={
+            "an empty list in Vanilla": VANILLA.with_value("spec.clients.0.cutPoints", []),
+            "a client's own cut in Vertical": VERTICAL,
+        },
+    ),
+    *_rows(
+        "spec",
+        "only MultiHop and ExtendedVanilla name owners",
+        refused={"an owner in Vanilla": VANILLA.with_value("spec.model.cutPoints.0.owner", "st-mary")},
+        accepted={"no owner in Vanilla": VANILLA, "an owner in MultiHop": MULTI_HOP},
+    ),
+    *_rows(
+        "spec",
+        "MultiTask names its outputs",
+        refused={
+            "tasks in Vanilla": VANILLA.with_value("spec.tasks", [TASK]),
+            "MultiTask without tasks": MULTI_TASK.without("spec.tasks"),
+            "MultiTask with an empty list of tasks": MULTI_TASK.with_value("spec.tasks", []),
+        },
+        accepted={"MultiTask with a task": MULTI_TASK, "Vanilla without tasks": VANILLA},
+    ),
+)
+
+DATA_ROWS = (
+    *_rows(
+        "spec.model",
+        "each input has a name of its own",
+        refused={"two inputs of one name": VERTICAL.with_value("spec.model.inputs.1.name", "mean")},
+        accepted={"two inputs of two names": VERTICAL},
+    ),
+    *_rows(
+        "spec.clients[].data",
+        "give either data.format",
+        refused={
+            "a client with neither format nor loader": VANILLA.without("spec.clients.1.data.format"),
+            "a client with format and loader": VANILLA.with_value("spec.clients.0.data.loader", LOADER),
+        },
+        accepted={
+            "clients with a format": VANILLA,
+            "a client with a loader": VANILLA.without("spec.clients.0.data.format").with_value(
+                "spec.clients.0.data.loader", LOADER
+            ),
+        },
+    ),
+    *_rows(
+        "spec.server.data",
+        "give either data.format",
+        refused={
+            "a server with neither format nor loader": LABELED_SERVER.without("spec.server.data.format"),
+            "a server with format and loader": LABELED_SERVER.with_value("spec.server.data.loader", LOADER),
+        },
+        accepted={"a server with a format": LABELED_SERVER, "a server without data": VANILLA},
+    ),
+    *_rows(
+        "spec.clients[].data",
+        "a client names each input once",
+        refused={
+            "an input twice at one client": VERTICAL.with_value(
+                "spec.clients.0.data", make_data("mean", "mean", ids="id")
+            )
+        },
+        accepted={
+            "one input each": VERTICAL,
+            "two inputs at one client": VERTICAL.with_value(
+                "spec.clients.0.data", make_data("mean", "worst", ids="id")
+            ).without("spec.clients.1"),
+        },
+    ),
+    *_rows(
+        "spec",
+        "every client holds data",
+        refused={
+            "a client without data in Vanilla": VANILLA.without("spec.clients.1.data"),
+            "a client without data in Vertical": VERTICAL.with_client("idle").without("spec.clients.3.data"),
+        },
+        accepted={
+            "data at all clients": VANILLA,
+            "a client without data in MultiHop": MULTI_HOP.without("spec.clients.1.data"),
+        },
+    ),
+    *_rows(
+        "spec",
+        "every client holds the labels",
+        refused={
+            "a client without labels in Vanilla": VANILLA.without("spec.clients.1.data.label"),
+            "a client without data in UShaped": U_SHAPED.without("spec.clients.0.data"),
+        },
+        accepted={"labels at all clients": VANILLA, "a client without labels in Vertical": VERTICAL},
+    ),
+    *_rows(
+        "spec",
+        "exactly one party holds the labels",
+        refused={
+            "nobody with labels": VERTICAL.without("spec.clients.2"),
+            "two clients with labels": VERTICAL.with_value("spec.clients.0.data.label", {"columns": ["malignant"]}),
+            "a client and the server with labels": VERTICAL.with_server(data=make_data(label="malignant", ids="id")),
+        },
+        accepted={"one client with labels": VERTICAL, "the server with labels": LABELED_SERVER},
+    ),
+    *_rows(
+        "spec",
+        "the server may hold labels",
+        refused={
+            "data at the server in Vanilla": VANILLA.with_server(data=make_data(label="finding")),
+            "data at the server in UShaped": U_SHAPED.with_server(data=make_data(label="finding")),
+            "inputs at the server": LABELED_SERVER.with_server(data=make_data("mean", label="malignant", ids="id")),
+            "data without labels at the server": LABELED_SERVER.without("spec.server.data.label"),
+        },
+        accepted={
+            "labels at the server in Vertical": LABELED_SERVER,
+            "an empty list of inputs at the server": LABELED_SERVER.with_value("spec.server.data.inputs", []),
+            "no data at the server": VANILLA,
+        },
+    ),
+    *_rows(
+        "spec",
+        "labels need a dtype",
+        refused={
+            "clients with labels and no model.label": VANILLA.without("spec.model.label"),
+            "a server with labels and no model.label": LABELED_SERVER.without("spec.model.label"),
+        },
+        accepted={
+            "a model.label": VANILLA,
+            "no labels and no model.label": MULTI_HOP.without("spec.model.label")
+            .without("spec.clients.0.data.label")
+            .without("spec.clients.1.data.label"),
+        },
+    ),
+    *_rows(
+        "spec",
+        "every client holds every input once",
+        refused={
+            "a client without inputs": VANILLA.without("spec.clients.0.data.inputs"),
+            "a client that lacks an input": VANILLA.with_value(
+                "spec.model.inputs", [{"name": name, "dtype": "Float32", "shape": []} for name in ("image", "age")]
+            ),
+            "an input twice": VANILLA.with_value("spec.clients.1.data", make_data("image", "image", label="finding")),
+        },
+        accepted={"every input at every client": VANILLA, "other inputs in Vertical": VERTICAL},
+    ),
+    *_rows(
+        "spec",
+        "each input is held by exactly one client",
+        refused={
+            "an input that nobody holds": VERTICAL.without("spec.clients.1"),
+            "an input that two clients hold": VERTICAL.with_value(
+                "spec.clients.1.data.inputs",
+                [{"name": "mean", "columns": ["a"]}, {"name": "worst", "columns": ["b"]}],
+            ),
+        },
+        accepted={"one client for each input": VERTICAL, "the same input at all clients in Vanilla": VANILLA},
+    ),
+    *_rows(
+        "spec",
+        "clients[].data.inputs name inputs of the model",
+        refused={
+            "an input that the model lacks": VANILLA.with_value(
+                "spec.clients.0.data", make_data("image", "age", label="finding")
+            )
+        },
+        accepted={"inputs of the model": VANILLA, "a client without inputs": VERTICAL},
+    ),
+    *_rows(
+        "spec",
+        "a Joint schedule orders",
+        refused={
+            "a client without ids": VERTICAL.without("spec.clients.2.data.idColumn"),
+            "a server without ids": LABELED_SERVER.without("spec.server.data.idColumn"),
+        },
+        accepted={"ids at all parties": VERTICAL, "ids at the server too": LABELED_SERVER, "Sequential": VANILLA},
+    ),
+    *_rows(
+        "spec",
+        "in a Joint schedule all parties with data evaluate",
+        refused={
+            "a client without test rows": VERTICAL.without("spec.clients.2.data.test"),
+            "a server without test rows": LABELED_SERVER.without("spec.server.data.test"),
+            "test rows at the server only": LABELED_SERVER.without("spec.clients.0.data.test").without(
+                "spec.clients.1.data.test"
+            ),
+        },
+        accepted={
+            "test rows at all parties": LABELED_SERVER,
+            "test rows nowhere": LABELED_SERVER.without("spec.clients.0.data.test")
+            .without("spec.clients.1.data.test")
+            .without("spec.server.data.test"),
+            "a client without test rows in Sequential": VANILLA.without("spec.clients.1.data.test"),
+        },
+    ),
+)
+
+TRAINING_ROWS = (
+    *_rows(
+        "spec.training.loss",
+        "a loss is given by name",
+        refused={"a loss by both": VANILLA.with_value("spec.training.loss.entrypoint", "xray.loss:focal")},
+        accepted={
+            "a loss by name": VANILLA,
+            "a loss by entrypoint": VANILLA.with_value(
+                "spec.training.loss", {"entrypoint": "xray.loss:focal"}
+            ).without("spec.training.evaluation"),
+        },
+    ),
+    *_rows(
+        "spec",
+        "every topology but MultiTask needs training.loss",
+        refused={
+            "Vanilla without a loss": VANILLA.without("spec.training.loss"),
+            "MultiTask with a loss": MULTI_TASK.with_value("spec.training.loss", {"name": "MSE"}),
+        },
+        accepted={"Vanilla with a loss": VANILLA, "MultiTask without a loss": MULTI_TASK},
+    ),
+    *_rows(
+        "spec.training",
+        "several micro-batches",
+        refused={
+            "micro-batches": VANILLA.with_value("spec.training.numerics.microBatches", 4),
+            "micro-batches and Exact": VANILLA.with_value(
+                "spec.training.numerics", {"mode": "Exact", "microBatches": 2}
+            ),
+        },
+        accepted={
+            "no numerics": VANILLA,
+            "one micro-batch": VANILLA.with_value("spec.training.numerics", {"mode": "Exact", "microBatches": 1}),
+            "micro-batches and Fast": VANILLA.with_value("spec.training.numerics", {"mode": "Fast", "microBatches": 4}),
+        },
+    ),
+    *_rows(
+        "spec.training.optimizer",
+        "only SGD has a momentum",
+        refused={
+            "Adam with a momentum": VANILLA.with_value("spec.training.optimizer", {**ADAM, "momentum": "0.9"}),
+        },
+        accepted={
+            "SGD with a momentum": VANILLA,
+            "Adam without": VANILLA.with_value("spec.training.optimizer", ADAM),
+            "Adam with a momentum of 0.0": VANILLA.with_value("spec.training.optimizer", {**ADAM, "momentum": "0.0"}),
+        },
+    ),
+    *_rows(
+        "spec.training.optimizer",
+        "SGD has no beta1",
+        refused={
+            f"SGD with {field}": VANILLA.with_value(f"spec.training.optimizer.{field}", "0.5")
+            for field in ("beta1", "beta2", "epsilon")
+        },
+        accepted={
+            "SGD without betas": VANILLA,
+            "Adam with a beta1": VANILLA.with_value("spec.training.optimizer", {**ADAM, "beta1": "0.5"}),
+        },
+    ),
+    *_rows(
+        "spec.training",
+        "Accuracy and AUC are computed for",
+        refused={
+            "a metric of MSE": VANILLA.with_value("spec.training.loss.name", "MSE"),
+            "a metric of a loss of one's own": VANILLA.with_value(
+                "spec.training.loss", {"entrypoint": "xray.loss:focal"}
+            ),
+        },
+        accepted={
+            "metrics of CrossEntropy": VANILLA,
+            "metrics of BCEWithLogits": VERTICAL,
+            "MSE without metrics": VANILLA.with_value("spec.training.loss.name", "MSE").without(
+                "spec.training.evaluation.metrics"
+            ),
+        },
+    ),
+)
+
+ROWS: tuple[Row, ...] = (*TOPOLOGY_ROWS, *DATA_ROWS, *TRAINING_ROWS)
+
+# ------------------------------------------------------------------------------------------------------------ changes
+
+TIME = "2030-01-01T00:00:00Z"
+CHECKPOINT = {"everyRounds": 2}
+
+CHANGED: dict[str, TrainingBuilder] = {
+    "topology": VANILLA.with_value("spec.topology", "UShaped"),
+    "model": VANILLA.with_value("spec.model.wirePlanDigest", "sha256:" + "0" * 64),
+    "training": VANILLA.with_value("spec.training.optimizer.learningRate", "0.1"),
+    "schedule": VANILLA.with_value("spec.schedule.sequential.handoff", "None"),
+    "server": VANILLA.with_value("spec.server.device", "CPU"),
+    "clients": VANILLA.with_client("st-john"),
+    "tasks": VANILLA.with_value("spec.tasks", [TASK]),
+    "startup": VANILLA.with_value("spec.startup.readyTimeoutSeconds", 1),
+    "faultTolerance": VANILLA.with_value("spec.faultTolerance.onClientLoss", "Fail"),
+    "network": VANILLA.with_value("spec.network.isolation", "None"),
+    "tls": VANILLA.with_value("spec.tls.leafDurationSeconds", 3600),
+    "mode": VANILLA.with_value("spec.mode", "Predict"),
+}
+"""Each field that cannot be changed, changed."""
+
+
+def _finished(condition: str, status: str = "True") -> TrainingBuilder:
+    return VANILLA.with_value(
+        "status.conditions",
+        [{"type": condition, "status": status, "lastTransitionTime": TIME, "reason": "Because", "message": ""}],
+    )
+
+
+def _changes(
+    path: str,
+    field: str,
+    *,
+    refused: Mapping[str, tuple[TrainingBuilder, TrainingBuilder]],
+    accepted: Mapping[str, tuple[TrainingBuilder, TrainingBuilder]],
+) -> Iterator[ChangeRow]:
+    for is_accepted, changes in ((False, refused), (True, accepted)):
+        for name, (old, new) in changes.items():
+            yield ChangeRow(path, field, is_accepted, name, old, new)
+
+
+MORE_ROUNDS = VANILLA.with_value("spec.rounds", 21)
+FREELY_CHANGED = (
+    VANILLA.with_value("spec.suspend", True)
+    .with_value("spec.activeDeadlineSeconds", 60)
+    .with_value("spec.ttlSecondsAfterFinished", 60)
+)
+WITH_CHECKPOINT = VANILLA.with_value("spec.checkpoint", CHECKPOINT)
+
+CHANGE_ROWS: tuple[ChangeRow, ...] = (
+    *(
+        row
+        for field, changed in CHANGED.items()
+        for row in _changes(
+            "spec",
+            f".{field}",
+            refused={f"another {field}": (VANILLA, changed)},
+            accepted={
+                f"the same {field}": (changed, changed),
+                f"the same {field}, and what may change": (VANILLA, FREELY_CHANGED),
+            },
+        )
+    ),
+    *_changes(
+        "spec",
+        ".clients",
+        refused={
+            "clients in another order": (
+                VANILLA,
+                a_training().with_client("st-luke").with_client("st-mary"),
+            ),
+            "a client less": (VANILLA, VANILLA.without("spec.clients.1")),
+        },
+        accepted={},
+    ),
+    *_changes(
+        "spec",
+        ".startup",
+        refused={},
+        accepted={"a default written out": (VANILLA, VANILLA.with_value("spec.startup.readyTimeoutSeconds", 600))},
+    ),
+    *_changes(
+        "spec",
+        ".image",
+        refused={
+            "an image removed": (VANILLA, VANILLA.without("spec.image")),
+            "an image added": (VANILLA.without("spec.image"), VANILLA),
+            "another image": (VANILLA, VANILLA.with_value("spec.image", "registry.example/party:0.2.0")),
+        },
+        accepted={
+            "the same image": (VANILLA, VANILLA),
+            "no image": (VANILLA.without("spec.image"), VANILLA.without("spec.image")),
+        },
+    ),
+    *_changes(
+        "spec",
+        ".checkpoint",
+        refused={
+            "checkpoints removed": (WITH_CHECKPOINT, VANILLA),
+            "checkpoints added": (VANILLA, WITH_CHECKPOINT),
+            "other checkpoints": (WITH_CHECKPOINT, WITH_CHECKPOINT.with_value("spec.checkpoint.keepSets", 2)),
+        },
+        accepted={"the same checkpoints": (WITH_CHECKPOINT, WITH_CHECKPOINT), "no checkpoints": (VANILLA, VANILLA)},
+    ),
+    *_changes(
+        "spec",
+        ".rounds",
+        refused={"fewer rounds": (MORE_ROUNDS, VANILLA)},
+        accepted={"more rounds": (VANILLA, MORE_ROUNDS), "as many rounds": (VANILLA, VANILLA)},
+    ),
+    *_changes(
+        "",
+        ".spec.rounds",
+        refused={
+            f"more rounds once {condition}": (
+                _finished(condition),
+                _finished(condition).with_value("spec.rounds", 21),
+            )
+            for condition in ("Complete", "Failed")
+        },
+        accepted={
+            "more rounds before the first status": (VANILLA, MORE_ROUNDS),
+            "more rounds with a status without conditions": (
+                VANILLA.with_value("status", {"attempt": 1}),
+                MORE_ROUNDS.with_value("status", {"attempt": 1}),
+            ),
+            "more rounds before it is Complete": (
+                _finished("Complete", "False"),
+                _finished("Complete", "False").with_value("spec.rounds", 21),
+            ),
+            "more rounds while Progressing": (
+                _finished("Progressing"),
+                _finished("Progressing").with_value("spec.rounds", 21),
+            ),
+            "as many rounds once Complete": (_finished("Complete"), _finished("Complete")),
+        },
+    ),
+)
