@@ -76,7 +76,9 @@ def test_a_rule_on_changes_refuses_and_accepts_what_its_table_says_in_cel_and_in
     by_python = [error.given for error in find_forbidden_changes(new, old)]
 
     assert (get_change_rule(row) in by_cel) is not row.accepted
-    assert list_messages(by_cel) == {rule.message for rule in CHANGE_RULES for text in by_python if rule.message in text}
+    assert list_messages(by_cel) == {
+        rule.message for rule in CHANGE_RULES for text in by_python if rule.message in text
+    }
     assert bool(by_cel) is bool(by_python)
 
 

@@ -15,27 +15,25 @@ from splittraining.api.structural_schema import fill_defaults
 _ENVIRONMENT = celpy.Environment()
 
 
-def see_as_api_server(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def see_as_api_server(manifest: Mapping[str, Any]) -> Any:
     """Returns a manifest as rules see it: defaults filled in where the schema has some, everything else as written."""
-    seen = fill_defaults(dict(manifest), _build_schema())
-    assert isinstance(seen, dict)
-    return seen
+    return json_to_cel(fill_defaults(dict(manifest), _build_schema()))
 
 
-def evaluate_rule(cel: str, path: str, new: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> bool:
+def evaluate_rule(cel: str, path: str, new: Any, old: Any = None) -> bool:
     """Returns whether a rule holds at every place that its path names.
 
     Args:
         cel: The rule.
         path: Where `self` is, such as `spec.clients[].data`; absent places are passed over.
-        new: The object, as the API server sees it.
+        new: The object, as `see_as_api_server` returns it.
         old: The object before the change, for a rule about changes.
     """
     results = []
     for place, value in _iterate_places(new, path):
-        names = {"self": json_to_cel(value)}
+        names = {"self": value}
         if old is not None:
-            names["oldSelf"] = json_to_cel(dict(_iterate_places(old, path))[place])
+            names["oldSelf"] = dict(_iterate_places(old, path))[place]
         results.append(bool(_compile(cel).evaluate(names)))
     return all(results)
 

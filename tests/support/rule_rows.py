@@ -374,9 +374,9 @@ TRAINING_ROWS = (
         refused={"a loss by both": VANILLA.with_value("spec.training.loss.entrypoint", "xray.loss:focal")},
         accepted={
             "a loss by name": VANILLA,
-            "a loss by entrypoint": VANILLA.with_value(
-                "spec.training.loss", {"entrypoint": "xray.loss:focal"}
-            ).without("spec.training.evaluation"),
+            "a loss by entrypoint": VANILLA.with_value("spec.training.loss", {"entrypoint": "xray.loss:focal"}).without(
+                "spec.training.evaluation"
+            ),
         },
     ),
     *_rows(

@@ -19,7 +19,7 @@ def test_an_example_is_accepted_and_says_what_to_expect(folder: Path) -> None:
     accepted = accept_manifest(load_manifest(folder / "training.yaml"))
     assert list_claims(accepted.training)
     readme = (folder / "README.md").read_text()
-    assert f"(`{accepted.training.spec.topology.value}`)" in readme or accepted.training.spec.topology.value in readme
+    assert accepted.training.spec.topology.value in readme
     assert "**Expected**" in readme
     assert (folder / "make_data.py").is_file()
 

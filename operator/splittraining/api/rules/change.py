@@ -16,7 +16,6 @@ _FIXED = (
     "training",
     "schedule",
     "server",
-    "clients",
     "tasks",
     "startup",
     "faultTolerance",
@@ -68,6 +67,14 @@ def _build_fixed_optional(field: str) -> ChangeRule:
 CHANGE_RULES = (
     *(_build_fixed(field) for field in _FIXED),
     *(_build_fixed_optional(field) for field in _FIXED_OPTIONAL),
+    # The API server compares a list-map without regard to its order, and the order of clients is the order of turns.
+    ChangeRule(
+        "spec",
+        "self.clients == oldSelf.clients && self.clients.map(c, c.name) == oldSelf.clients.map(c, c.name)",
+        "clients cannot be changed, added, removed or moved; create a new training",
+        _is_unchanged("clients"),
+        ".clients",
+    ),
     ChangeRule(
         "spec",
         "self.rounds >= oldSelf.rounds",
