@@ -38,6 +38,11 @@ def evaluate_rule(cel: str, path: str, new: Any, old: Any = None) -> bool:
     return all(results)
 
 
+def evaluate_cel(cel: str, **names: Any) -> bool:
+    """Returns what a rule says of plain values, as they are: nothing is filled in."""
+    return bool(_compile(cel).evaluate({name: json_to_cel(value) for name, value in names.items()}))
+
+
 @functools.cache
 def _build_schema() -> dict[str, Any]:
     return build_schema()

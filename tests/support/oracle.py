@@ -55,20 +55,38 @@ class Trajectory:
     """Every step's loss and the weights at the end; one state dict per client where bottoms are private."""
 
     losses: list[float] = field(default_factory=list)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+    """After each round: loss and accuracy over everybody's test rows."""
     state: dict[str, Tensor] = field(default_factory=dict)
     private_states: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
-def train_centrally(factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan) -> Trajectory:
+def train_centrally(
+    factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan, *, test_rows: Sequence[Rows] = ()
+) -> Trajectory:
     """Trains the whole model on the clients' batches in visiting order, with one optimizer that is never rebuilt."""
     with _one_thread():
         model = _build(factory, plan.seed)
         optimizer = _build_optimizer(plan.optimizer, model.parameters())
         trajectory = Trajectory()
-        for _, inputs, label in iterate_visits(rows, plan):
+        visits = list(iterate_visits(rows, plan))
+        steps_per_round = len(visits) // plan.rounds
+        for step, (_, inputs, label) in enumerate(visits, start=1):
             trajectory.losses.append(_train_step(model, [optimizer], inputs, label, plan.loss))
+            if test_rows and step % steps_per_round == 0:
+                trajectory.evaluations.append(_evaluate(model, test_rows, plan.loss))
         trajectory.state = dict(model.state_dict())
         return trajectory
+
+
+@torch.no_grad()
+def _evaluate(model: nn.Module, test_rows: Sequence[Rows], loss: str) -> dict[str, float]:
+    model.eval()
+    outputs = torch.cat([model(**each.inputs) for each in test_rows])
+    labels = torch.cat([each.label for each in test_rows])
+    model.train()
+    hits = outputs.argmax(1) == labels if loss == "CrossEntropy" else (outputs > 0) == (labels > 0.5)
+    return {"loss": LOSSES[loss](outputs, labels).item(), "accuracy": hits.double().mean().item()}
 
 
 def train_with_private_bottoms(

@@ -491,7 +491,7 @@ def _changes(
 
 MORE_ROUNDS = VANILLA.with_value("spec.rounds", 21)
 FREELY_CHANGED = (
-    VANILLA.with_value("spec.suspend", True)
+    VANILLA.with_value("spec.suspend", value=True)
     .with_value("spec.activeDeadlineSeconds", 60)
     .with_value("spec.ttlSecondsAfterFinished", 60)
 )

@@ -24,6 +24,17 @@ DEFAULT_NAMESPACE = "default"
 """Where a manifest without a namespace goes, as with kubectl."""
 
 
+_KINDS = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of names to values",
+    "int_type": "a whole number",
+    "model_type": "a mapping of fields",
+    "string_type": "text",
+    "tuple_type": "a list",
+}
+"""What may stand where pydantic found a value of another kind."""
+
+
 class Metadata(Document):
     """The part of the object's metadata that is read; Kubernetes owns the rest."""
 
@@ -62,13 +73,24 @@ def parse_split_training(document: Mapping[str, Any]) -> SplitTraining:
         SpecInvalid: with one line for each thing that is wrong: path, what was given, what is allowed.
     """
     try:
-        return SplitTraining.model_validate(document)
+        # By the outside's names alone: a field that only Python calls so is refused here as it is in a cluster.
+        return SplitTraining.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = [_render_problem(dict(problem)) for problem in error.errors(include_url=False)]
+        problems = [_render_problem(problem) for problem in _list_problems(error)]
     raise SpecInvalid(
         problems[0] if len(problems) == 1 else f"{len(problems)} problems:\n  " + "\n  ".join(problems),
         remedy="mend the manifest; `splittraining validate -f` checks it without a run",
     ) from None
+
+
+def _list_problems(error: ValidationError) -> list[dict[str, Any]]:
+    """Returns what is wrong, without what only follows from it: a list is not too short because of a wrong item."""
+    problems = [dict(problem) for problem in error.errors(include_url=False)]
+    return [
+        problem
+        for problem in problems
+        if problem["type"] != "too_short" or problem["ctx"]["actual_length"] == len(problem["input"])
+    ]
 
 
 def _render_problem(problem: dict[str, Any]) -> str:
@@ -83,6 +105,8 @@ def _render_problem(problem: dict[str, Any]) -> str:
     if kind == "string_type" and isinstance(given, bool | int | float):
         quoted = str(given).lower() if isinstance(given, bool) else str(given)
         return f'{path}: {quoted} is not text; quote it: "{quoted}"'
+    if kind == "duplicate":
+        return f"{path}: {problem['msg']}"
     if given is None:
         return f"{path}: is empty (null); {_render_allowed(problem)}"
     return f"{path}: {_shorten(given)} is not allowed; {_render_allowed(problem)}"
@@ -92,12 +116,20 @@ def _render_allowed(problem: dict[str, Any]) -> str:
     context = problem.get("ctx") or {}
     match problem["type"]:
         case "enum" | "literal_error":
-            return f"allowed: {context['expected']}"
+            allowed = str(context["expected"])
         case "string_pattern_mismatch":
-            return f"allowed: text that matches {context['pattern']}"
-        case _:
-            message = str(problem["msg"])
-            return message[:1].lower() + message[1:]
+            allowed = f"text that matches {context['pattern']}"
+        case "string_too_long" | "string_too_short" | "too_long" | "too_short" as kind:
+            unit = "characters" if kind.startswith("string") else "items"
+            most, least = context.get("max_length"), context.get("min_length")
+            allowed = f"at least {least} {unit}" if most is None else f"at most {most} {unit}"
+        case "greater_than_equal":
+            allowed = f"{context['ge']} or more"
+        case "less_than_equal":
+            allowed = f"{context['le']} or less"
+        case kind:
+            allowed = _KINDS.get(kind) or str(problem["msg"])
+    return f"allowed: {allowed}"
 
 
 def _render_path(location: tuple[Any, ...]) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 class JsonFormatter(logging.Formatter):
     """Renders a record as one JSON line with time, level, party, logger and message.
 
+    An error's causes are written with their texts: this file stays in the party's own folder.
+
     Args:
         party: Whose log it is.
         debug: Whether a traceback is written along.
@@ -25,16 +27,26 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line."""
-        line = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "party": self._party,
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if self._debug and record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:
+            line["causes"] = [f"{type(cause).__name__}: {cause}" for cause in iterate_causes(record.exc_info[1])]
+            if self._debug:
+                line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def iterate_causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields what led to an error, the nearest cause first; messages leave these out, since they may hold data."""
+    cause = error.__cause__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 @contextmanager

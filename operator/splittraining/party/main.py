@@ -11,8 +11,7 @@ import logging
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -101,8 +100,10 @@ def run_party(document_path: str, *, debug: bool = False, surroundings: Surround
     except SplitTrainingError as refused:
         _show(refused, debug=debug)
         return refused.exit_code
-    with logging_to(output / LOG_FILE, party=document.party, debug=debug), _preemptible():
-        error = _catch(lambda: _train(document, output, surroundings or Surroundings()))
+    with logging_to(output / LOG_FILE, party=document.party, debug=debug):
+        preemption = _Preemption()
+        error = _catch(lambda: _train(document, output, surroundings or Surroundings(), preemption))
+        preemption.disarm()
         if error is None:
             _LOG.info("finished")
             return _terminate(output, ExitCode.OK, "Finished", "", debug=debug)
@@ -131,7 +132,7 @@ def read_document(path: str) -> PartyDocument:
         ) from error
 
 
-def _train(document: PartyDocument, output: Path, surroundings: Surroundings) -> None:
+def _train(document: PartyDocument, output: Path, surroundings: Surroundings, preemption: _Preemption) -> None:
     """Runs the party; a failure is told to the intake before it is raised."""
     credentials = fetch_credentials(document, now=surroundings.now(), timeout_s=INTAKE_TIMEOUT_S)
     counts = LinkCounts()
@@ -158,6 +159,7 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings) ->
         Session(assembly, credentials=credentials, telemetry=telemetry, counts=counts, surroundings=surroundings).run()
 
     error = _catch(train)
+    preemption.disarm()
     if error is not None:
         telemetry.fail(error, error.exit_code)
         raise error
@@ -184,25 +186,27 @@ def _catch(action: Callable[[], None]) -> SplitTrainingError | None:
 def _name_error(error: Exception) -> SplitTrainingError:
     if is_allocation_failure(error):
         return OutOfMemory("an allocation failed", remedy=REMEDIES[ExitCode.OUT_OF_MEMORY])
-    # Only what and where: the error's own text may hold data, and this sentence travels. The log has the text.
+    # Only what and where: the error's own text may hold data, and this sentence travels. The own log has the text.
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
     return Unexpected(f"{type(error).__name__} at {place}", remedy=REMEDIES[ExitCode.INTERNAL])
 
 
-@contextmanager
-def _preemptible() -> Iterator[None]:
-    """Turns SIGTERM into Preempted, raised where the party is; a second one changes nothing."""
+class _Preemption:
+    """Turns SIGTERM into Preempted, raised where the party is; a party that is ending anyway takes no notice of it."""
 
-    def preempt(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Preempted("the party was asked to stop", remedy=REMEDIES[ExitCode.PREEMPTED])
+    def __init__(self) -> None:
+        self._armed = True
+        signal.signal(signal.SIGTERM, self._preempt)
 
-    before = signal.signal(signal.SIGTERM, preempt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def disarm(self) -> None:
+        """Lets the party tell how it ended without being disturbed."""
+        self._armed = False
+
+    def _preempt(self, _number: int, _frame: FrameType | None) -> None:
+        if self._armed:
+            self._armed = False
+            raise Preempted("the party was asked to stop", remedy=REMEDIES[ExitCode.PREEMPTED])
 
 
 def _terminate(output: Path, code: ExitCode, reason: str, message: str, *, debug: bool) -> int:

@@ -52,12 +52,16 @@ def render_error(error: BaseException) -> str:
 
 
 @contextmanager
-def explain_user_code(what: str, *, remedy: str = "repair the code at that line") -> Iterator[None]:
+def explain_user_code(
+    what: str, *, remedy: str = "repair the code at that line", has_data: bool = False
+) -> Iterator[None]:
     """Turns whatever the user's code raises inside the block into an error that names its place.
 
     Args:
         what: What the code was doing, such as ``the model's factory x:build``.
         remedy: What the reader should do.
+        has_data: Whether rows are at hand. The error's own text may then hold some of them and is not told: what this
+            error says travels to other parties. The party's own log has it.
 
     Raises:
         ModelCodeFailed: if the block raises anything but an error of ours.
@@ -70,9 +74,10 @@ def explain_user_code(what: str, *, remedy: str = "repair the code at that line"
     except Exception as error:
         if is_allocation_failure(error):
             raise OutOfMemory(
-                f"{what} ran out of memory: {render_error(error)}",
+                f"{what} ran out of memory",
                 remedy="give the party more memory, or make batchSize or the model smaller",
             ) from error
         place = render_place(error)
         where = f" at {place}" if place else ""
-        raise ModelCodeFailed(f"{what} raised {render_error(error)}{where}", remedy=remedy) from error
+        told = type(error).__name__ if has_data else render_error(error)
+        raise ModelCodeFailed(f"{what} raised {told}{where}", remedy=remedy) from error

@@ -97,7 +97,7 @@ class Segment:
             inputs.append(self._count_rows(inputs, stage_graph))
         if stage_graph.needs_device:
             inputs.append(self.device)
-        with explain_user_code(f"the model's stage {self.stage} ({self.owner}) at step {step}"):
+        with explain_user_code(f"the model's stage {self.stage} ({self.owner}) at step {step}", has_data=True):
             results = program.run(inputs, step=step, shard=shard)
         return dict(zip(stage_graph.outputs, results, strict=True))
 

@@ -71,7 +71,9 @@ def test_what_travels_does_not_show_the_content() -> None:
         pytest.param({"sender": "west"}, IdentityRefused, "not signed by its sender", id="another sender is named"),
         pytest.param({"recipient": "west"}, ProtocolViolation, "to west", id="another recipient is named"),
         pytest.param({"kind": "ClientSecret"}, ProtocolViolation, "kind ClientSecret", id="another kind is named"),
-        pytest.param({"signature": "AAAA"}, IdentityRefused, "not signed by its sender", id="the signature is replaced"),
+        pytest.param(
+            {"signature": "AAAA"}, IdentityRefused, "not signed by its sender", id="the signature is replaced"
+        ),
         pytest.param({"signature": "not base64!"}, ProtocolViolation, "base64", id="the signature is garbage"),
     ],
 )

@@ -1,0 +1,42 @@
+"""A party's log: one JSON object a line, with the causes of an error, and a traceback only where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from splittraining.party.logs import logging_to
+
+LOGGER = logging.getLogger("splittraining.tests")
+
+
+def log_an_error(path: Path, *, debug: bool) -> dict[str, object]:
+    with logging_to(path, party="north", debug=debug):
+        try:
+            try:
+                raise ValueError("could not read 'Smith'")
+            except ValueError as cause:
+                raise RuntimeError("a loader raised ValueError") from cause
+        except RuntimeError as error:
+            LOGGER.error("ended: %s", error, exc_info=error)
+    (line,) = path.read_text("utf-8").splitlines()
+    parsed: dict[str, object] = json.loads(line)
+    return parsed
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_error_is_logged_with_its_causes(tmp_path: Path, *, debug: bool) -> None:
+    line = log_an_error(tmp_path / "log.jsonl", debug=debug)
+    assert (line["level"], line["party"], line["message"]) == ("ERROR", "north", "ended: a loader raised ValueError")
+    assert line["causes"] == ["ValueError: could not read 'Smith'"]
+    assert ("traceback" in line) is debug
+
+
+def test_nothing_is_logged_once_the_context_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log_an_error(path, debug=False)
+    LOGGER.warning("afterwards")
+    assert "afterwards" not in path.read_text("utf-8")
