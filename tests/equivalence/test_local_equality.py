@@ -69,7 +69,7 @@ def assert_equals_plain_pytorch(case: Case, folder: Path) -> None:
         pytest.param(a_u_shaped_case(), id="U-shape with two clients"),
         pytest.param(a_vertical_case(), id="Vertical with a label holder of its own"),
         pytest.param(a_u_net_case(), id="U-Net with skips in a U-shape"),
-        pytest.param(a_norm_case(dropout="0.0"), id="BatchNorm on both sides of the cut"),
+        pytest.param(a_norm_case(dropout="0.0"), id="BatchNorm on both sides of the cut", marks=pytest.mark.slow),
         pytest.param(a_case_of_patches(), id="a cut value that lies transposed in memory"),
     ],
 )
@@ -98,7 +98,9 @@ def test_other_topologies_equal_plain_pytorch(build: object, optimizer: Mapping[
     "case",
     [
         pytest.param(a_norm_case(dropout="0.3"), id="Vanilla"),
-        pytest.param(a_norm_case(dropout="0.3", topology="UShaped", optimizer=ADAM), id="UShaped"),
+        pytest.param(
+            a_norm_case(dropout="0.3", topology="UShaped", optimizer=ADAM), id="UShaped", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_dropout_and_batch_norm_equal_the_same_engine_uncut(case: Case, tmp_path: Path) -> None:

@@ -70,8 +70,18 @@ def replace_source(document: Document) -> None:
     ("change", "parts"),
     [
         pytest.param(train_faster, ["holds contract sha256:", "Allowed: contract sha256:"], id="another contract"),
-        pytest.param(forget_the_digest, ["the party document's contract has digest"], id="a document that lies"),
-        pytest.param(replace_source, ["source files", "small_models.py", "have digest"], id="another model source"),
+        pytest.param(
+            forget_the_digest,
+            ["the party document's contract has digest"],
+            id="a document that lies",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            replace_source,
+            ["source files", "small_models.py", "have digest"],
+            id="another model source",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_party_with_another_contract_is_refused(

@@ -71,6 +71,7 @@ def refuse(case: Case, folder: Path, capfd: pytest.CaptureFixture[str], code: Ex
     return written.err
 
 
+# Each of these is a run of real processes; those whose refusal other tests see in process are left to the slow ones.
 REFUSED: list[Any] = [
     pytest.param(
         a_small_case().changed(lambda spec: spec["training"].update(batchSzie=4)),
@@ -95,19 +96,28 @@ REFUSED: list[Any] = [
         ExitCode.MODEL_INVALID,
         ["'trunk'", "'encoder'", "order"],
         id="cut points out of order",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         a_case_of("build_flat").changed(cut_at("flatten")),
         ExitCode.MODEL_INVALID,
         ["flatten", "parameter"],
         id="a cut point with no parameter before it",
+        marks=pytest.mark.slow,
     ),
-    pytest.param(a_case_of("build_skip"), ExitCode.MODEL_INVALID, ["early", "extraCrossings"], id="an unlisted skip"),
+    pytest.param(
+        a_case_of("build_skip"),
+        ExitCode.MODEL_INVALID,
+        ["early", "extraCrossings"],
+        id="an unlisted skip",
+        marks=pytest.mark.slow,
+    ),
     pytest.param(
         a_case_of("build_tied"),
         ExitCode.MODEL_INVALID,
         ["bottom.weight", "top.weight"],
         id="a weight shared by two owners",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         a_case_of("build_branching"),
@@ -132,18 +142,21 @@ REFUSED: list[Any] = [
         ExitCode.DATA_INVALID,
         ["train rows of ward have other ids"],
         id="other rows in Vertical",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         with_rows(a_small_case(), "south", x=np.zeros((5, 7), np.float32)),
         ExitCode.DATA_INVALID,
         ["south", "train.npz", "7", "5"],
         id="a row of another shape than declared",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         with_rows(a_small_case(), "south", x=np.zeros((0, 5), np.float32), y=np.zeros(0, np.int64)),
         ExitCode.DATA_INVALID,
         ["south", "train.npz", "no row"],
         id="an empty data set",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         a_vanilla_case({"north": 20}, optimizer={"name": "SGD", "learningRate": "1e30"}, rounds=2),
@@ -162,6 +175,7 @@ REFUSED: list[Any] = [
         ExitCode.OUT_OF_MEMORY,
         ["south", "allocat"],
         id="an allocation that cannot be had",
+        marks=pytest.mark.slow,
     ),
 ]
 

@@ -50,10 +50,10 @@ def find_link(run: FinishedRun, party: str, peer: str) -> LinkBytes:
     "case",
     [
         pytest.param(a_vanilla_case(), id="Vanilla with labels and hand-offs"),
-        pytest.param(a_u_shaped_case(), id="UShaped"),
-        pytest.param(a_u_net_case(), id="U-Net with local skips"),
+        pytest.param(a_u_shaped_case(), id="UShaped", marks=pytest.mark.slow),
+        pytest.param(a_u_net_case(), id="U-Net with local skips", marks=pytest.mark.slow),
         pytest.param(a_vertical_case(), id="Vertical"),
-        pytest.param(a_norm_case(dropout="0.1", topology="UShaped"), id="images in a U-shape"),
+        pytest.param(a_norm_case(dropout="0.1", topology="UShaped"), id="images in a U-shape", marks=pytest.mark.slow),
     ],
 )
 def test_payload_equals_the_formula_to_the_byte(case: Case, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def parse_split_training(document: Mapping[str, Any]) -> SplitTraining:
 
 def _list_problems(error: ValidationError) -> list[dict[str, Any]]:
     """Returns what is wrong, without what only follows from it: a list is not too short because of a wrong item."""
-    problems = [dict(problem) for problem in error.errors(include_url=False)]
+    problems: list[dict[str, Any]] = [dict(problem) for problem in error.errors(include_url=False)]
     return [
         problem
         for problem in problems
@@ -122,7 +122,7 @@ def _render_allowed(problem: dict[str, Any]) -> str:
         case "string_too_long" | "string_too_short" | "too_long" | "too_short" as kind:
             unit = "characters" if kind.startswith("string") else "items"
             most, least = context.get("max_length"), context.get("min_length")
-            allowed = f"at least {least} {unit}" if most is None else f"at most {most} {unit}"
+            allowed = f"{least} or more {unit}" if most is None else f"at most {most} {unit}"
         case "greater_than_equal":
             allowed = f"{context['ge']} or more"
         case "less_than_equal":

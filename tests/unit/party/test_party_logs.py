@@ -14,14 +14,10 @@ LOGGER = logging.getLogger("splittraining.tests")
 
 
 def log_an_error(path: Path, *, debug: bool) -> dict[str, object]:
+    error = RuntimeError("a loader raised ValueError")
+    error.__cause__ = ValueError("could not read 'Smith'")
     with logging_to(path, party="north", debug=debug):
-        try:
-            try:
-                raise ValueError("could not read 'Smith'")
-            except ValueError as cause:
-                raise RuntimeError("a loader raised ValueError") from cause
-        except RuntimeError as error:
-            LOGGER.error("ended: %s", error, exc_info=error)
+        LOGGER.error("ended: %s", error, exc_info=error)
     (line,) = path.read_text("utf-8").splitlines()
     parsed: dict[str, object] = json.loads(line)
     return parsed

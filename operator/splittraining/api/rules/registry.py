@@ -28,7 +28,11 @@ def find_violations(training: SplitTraining) -> list[SpecInvalid]:
 
 
 def find_forbidden_changes(new: SplitTraining, old: SplitTraining) -> list[SpecInvalid]:
-    """Returns every rule that a change of a training breaks."""
+    """Returns every rule that a change of a training breaks.
+
+    A default that comes to be written out inside a list item is no change here; the API server, which compares what was
+    written, refuses it.
+    """
     return [
         _build_refusal(rule.path + rule.field, rule.message)
         for rule in CHANGE_RULES

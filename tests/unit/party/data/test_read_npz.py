@@ -59,7 +59,7 @@ def test_a_missing_column_is_told_with_near_names_and_those_there_are(tmp_path: 
     with pytest.raises(DataInvalid) as refused:
         party.load()
     assert str(refused.value) == (
-        "train.npz has no column 'imgae'. Allowed: one of 'image', 'finding'. To do: did you mean 'image'?."
+        "train.npz has no column 'imgae'. Allowed: one of 'image', 'finding'. To do: did you mean 'image'?"
     )
 
 

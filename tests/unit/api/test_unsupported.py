@@ -1,0 +1,109 @@
+"""What the API has and this version does not run is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from splittraining.api.exit_codes import ExitCode
+from splittraining.api.spec.data import DataFormat
+from splittraining.api.spec.schedule import HandOff, ScheduleMode
+from splittraining.api.spec.split_training import Topology
+from splittraining.api.support import FORMATS, HAND_OFFS, SCHEDULES, TOPOLOGIES, find_unsupported
+from support.builders import TrainingBuilder, a_u_shaped_training, a_vanilla_training, a_vertical_training, make_data
+
+VANILLA = a_vanilla_training()
+FORMAT = "spec.clients.1.data.format"
+
+
+@pytest.mark.parametrize("build", [a_vanilla_training, a_u_shaped_training, a_vertical_training])
+def test_the_three_first_topologies_run(build):
+    assert find_unsupported(build().build().spec) == []
+
+
+@pytest.mark.parametrize(
+    ("training", "given", "allowed"),
+    [
+        *(
+            pytest.param(
+                VANILLA.with_value("spec.topology", topology.value),
+                f"spec.topology: {topology.value} is not in this version",
+                "Vanilla, UShaped, Vertical",
+                id=topology.value,
+            )
+            for topology in Topology
+            if topology not in TOPOLOGIES
+        ),
+        *(
+            pytest.param(
+                VANILLA.with_value("spec.schedule", {"mode": mode.value}),
+                f"spec.schedule.mode: {mode.value} is not in this version",
+                "Sequential, Joint",
+                id=mode.value,
+            )
+            for mode in ScheduleMode
+            if mode not in SCHEDULES
+        ),
+        *(
+            pytest.param(
+                VANILLA.with_value("spec.schedule.sequential.handoff", handoff.value),
+                f"spec.schedule.sequential.handoff: {handoff.value} is not in this version",
+                "ViaServer, None",
+                id=handoff.value,
+            )
+            for handoff in HandOff
+            if handoff not in HAND_OFFS
+        ),
+        *(
+            pytest.param(
+                VANILLA.with_value(FORMAT, file_format.value),
+                f"spec.clients[1].data.format: {file_format.value} is not in this version",
+                "NPZ, CSV, or a loader of your own (data.loader)",
+                id=file_format.value,
+            )
+            for file_format in DataFormat
+            if file_format not in FORMATS
+        ),
+        pytest.param(
+            VANILLA.with_value("spec.model.initialization", "Private"),
+            "spec.model.initialization: Private is not in this version",
+            "ClientsOnly, Shared",
+            id="Private",
+        ),
+        pytest.param(
+            VANILLA.with_value("spec.training.numerics.mode", "Fast"),
+            "spec.training.numerics.mode: Fast is not in this version",
+            "Exact",
+            id="Fast",
+        ),
+        pytest.param(
+            VANILLA.with_value("spec.mode", "Predict"),
+            "spec.mode: Predict is not in this version",
+            "Train",
+            id="Predict",
+        ),
+        pytest.param(
+            VANILLA.with_value("spec.checkpoint", {}),
+            "spec.checkpoint is given, and checkpoints are not in this version",
+            "",
+            id="checkpoints",
+        ),
+        pytest.param(
+            a_vertical_training().with_server(data={**make_data(label="malignant", ids="id"), "format": "Parquet"}),
+            "spec.server.data.format: Parquet is not in this version",
+            "NPZ, CSV, or a loader of your own (data.loader)",
+            id="a server's data",
+        ),
+    ],
+)
+def test_what_this_version_does_not_run_is_refused_by_name(training: TrainingBuilder, given: str, allowed: str):
+    (refusal,) = find_unsupported(training.build().spec)
+    assert (refusal.given, refusal.allowed) == (given, allowed)
+    assert refusal.exit_code is ExitCode.NOT_SUPPORTED
+    assert refusal.remedy
+
+
+def test_all_of_it_is_told_at_once():
+    training = (
+        VANILLA.with_value("spec.mode", "Predict").with_value(FORMAT, "Parquet").with_value("spec.checkpoint", {})
+    )
+    assert len(find_unsupported(training.build().spec)) == 3
