@@ -283,6 +283,9 @@ DATA_ROWS = (
             "data at the server in UShaped": U_SHAPED.with_server(data=make_data(label="finding")),
             "inputs at the server": LABELED_SERVER.with_server(data=make_data("mean", label="malignant", ids="id")),
             "data without labels at the server": LABELED_SERVER.without("spec.server.data.label"),
+            "data without labels at the server, nor in the model": LABELED_SERVER.without(
+                "spec.server.data.label"
+            ).without("spec.model.label"),
         },
         accepted={
             "labels at the server in Vertical": LABELED_SERVER,

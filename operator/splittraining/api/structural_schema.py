@@ -147,8 +147,9 @@ def _convert_default(default: JsonValue, schema: Schema, place: str) -> JsonValu
         raise ValueError(f"{place}: its default {default!r} is not among {schema['enum']}")
     if "properties" not in schema:
         return default
-    # The API server fills an empty object from the defaults below it: said once there, they cannot differ here.
-    if _drop_nulls(default) != fill_defaults({}, schema) or schema.get("required"):
+    # The API server fills an empty object from the defaults below it: said once there, they cannot differ here. It
+    # refuses such a default over required fields; a default that names them fails here.
+    if _drop_nulls(default) != fill_defaults({}, schema):
         raise ValueError(f"{place}: its default is more than the defaults of its fields; a structural one cannot be")
     return {}
 

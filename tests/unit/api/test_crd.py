@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
@@ -227,6 +227,19 @@ class WithOtherDefault(Document):
     value: Range = Range(start=1)
 
 
+class Point(Document):
+    place: int
+    label: str = ""
+
+
+class WithRequiredBelowDefault(Document):
+    value: Point = Point(place=1)
+
+
+class WithDefaultOutsideEnum(Document):
+    value: Literal["a", "b"] = "c"  # type: ignore[assignment]
+
+
 class WithAnything(Document):
     value: Any
 
@@ -252,6 +265,8 @@ class WithMultiple(Document):
         (WithFixedList, "WithFixedList.values: a structural schema has no rule for prefixItems"),
         (WithPatternedKeys, "WithPatternedKeys.values: a structural schema has no rule for patternProperties"),
         (WithOtherDefault, "WithOtherDefault.value: its default is more than the defaults of its fields"),
+        (WithRequiredBelowDefault, "WithRequiredBelowDefault.value: its default is more than the defaults"),
+        (WithDefaultOutsideEnum, "WithDefaultOutsideEnum.value: its default 'c' is not among"),
         (WithAnything, "WithAnything.value: has no type"),
         (WithAnyMap, "WithAnyMap.values: is an object of unknown fields"),
         (WithOptionalKey, "WithOptionalKey.values: its key start may be absent"),

@@ -58,7 +58,7 @@ def test_a_whole_number_of_gpus_may_stand_unquoted():
             id="a typo in a list item",
         ),
         pytest.param(
-            VANILLA.with_value("spec.model.cut_points", []),
+            VANILLA.without("spec.model.cutPoints").with_value("spec.model.cut_points", [{"layer": "layer1"}]),
             "spec.model.cut_points: no such field; did you mean cutPoints?",
             id="a name that only Python has",
         ),

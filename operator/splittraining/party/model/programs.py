@@ -11,10 +11,10 @@ from torch import fx
 from torch.fx.node import Argument
 
 from splittraining.api.errors import ModelInvalid
+from splittraining.party.dtypes import TORCH_DTYPES
 from splittraining.party.model.crossings import OUTPUT, Crossing
 from splittraining.party.model.dependence import list_asked
 from splittraining.party.model.ownership import Ownership
-from splittraining.party.model.shapes import TORCH_DTYPES
 from splittraining.party.model.trace import get_origin
 
 

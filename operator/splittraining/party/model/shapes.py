@@ -28,24 +28,13 @@ from torch.utils import _pytree as pytree
 from splittraining.api.errors import ModelInvalid
 from splittraining.api.spec.model import InputSpec
 from splittraining.api.wire_plan import DType
+from splittraining.party.dtypes import TORCH_DTYPES
 from splittraining.party.model.failures import render_error
 from splittraining.party.model.trace import Trace, get_origin
 
 ROWS = (4, 8)
 """Two batch sizes: even, so that models may halve a batch, and above one, which BatchNorm needs."""
 
-TORCH_DTYPES = {
-    DType.FLOAT64: torch.float64,
-    DType.FLOAT32: torch.float32,
-    DType.FLOAT16: torch.float16,
-    DType.BFLOAT16: torch.bfloat16,
-    DType.INT64: torch.int64,
-    DType.INT32: torch.int32,
-    DType.INT16: torch.int16,
-    DType.INT8: torch.int8,
-    DType.UINT8: torch.uint8,
-    DType.BOOL: torch.bool,
-}
 _WIRE_DTYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 
 

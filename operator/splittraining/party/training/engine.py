@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
@@ -18,35 +17,12 @@ from splittraining.api.wire_plan import Transfer, ValueSource, WirePlan
 from splittraining.party.training.loss import check_finite_loss
 from splittraining.party.training.metrics import MetricSet
 from splittraining.party.training.stage import StageRunner
-from splittraining.party.wire.link import ReceivedTensor
+from splittraining.party.wire.frame import NO_DIGEST
+from splittraining.party.wire.link import Link
 from splittraining.party.wire.progress import Progress
-
-NO_DIGEST = bytes(16)
-"""Batch digest of schedules that do not align rows."""
 
 LABEL = "label"
 """Name of the label's value in every wire plan."""
-
-
-class TensorLink(Protocol):
-    """What the engine needs of a link to a peer."""
-
-    def send_tensor(
-        self,
-        transfer: Transfer,
-        tensor: torch.Tensor | None,
-        *,
-        step: int,
-        rows: int,
-        training: bool,
-        batch_digest: bytes = NO_DIGEST,
-    ) -> None:
-        """Sends one value or gradient."""
-
-    def recv_tensor(
-        self, transfer: Transfer, *, step: int, rows: int | None, training: bool, batch_digest: bytes | None
-    ) -> ReceivedTensor:
-        """Waits for exactly this value or gradient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +37,7 @@ class StepInput:
     """Keyed digest of the batch's row ids where this party knows them."""
 
 
-Links = Mapping[str, TensorLink]
+Links = Mapping[str, Link]
 """The link to use for each owner name of the wire plan."""
 
 
@@ -99,7 +75,12 @@ class StepEngine:
         self._device = device
         self._party = party
         self._progress = progress
-        self._forward_into = {stage.index: tuple(wire_plan.iterate_forward(stage.index)) for stage in wire_plan.stages}
+        forward_into = {stage.index: tuple(wire_plan.iterate_forward(stage.index)) for stage in wire_plan.stages}
+        self._labels = tuple(transfer for into in forward_into.values() for transfer in into if _is_label(transfer))
+        self._forward_into = {
+            index: tuple(transfer for transfer in into if not _is_label(transfer))
+            for index, into in forward_into.items()
+        }
         self._backward_from = {
             stage.index: tuple(wire_plan.iterate_backward(stage.index)) for stage in wire_plan.stages
         }
@@ -166,6 +147,9 @@ class StepEngine:
         if given.label is not None:
             held[LABEL] = given.label.to(self._device)
         arguments = {name: tensor.to(self._device) for name, tensor in given.arguments.items()}
+        # Labels are there before anything is computed. They go first, so that nobody waits for them after the values.
+        self._send(self._labels, held, links, given, training=training, digest=digest.current)
+        self._receive(self._labels, held, links, given, training=training, digest=digest)
         output: torch.Tensor | None = None
         for stage in self._plan.stages:
             transfers = self._forward_into[stage.index]
@@ -173,14 +157,7 @@ class StepEngine:
             if runner is None:
                 self._send(transfers, held, links, given, training=training, digest=digest.current)
                 continue
-            self._progress.mark(given.step, "waiting for values" if transfers else "forward")
-            for transfer in transfers:
-                received = links[transfer.sender].recv_tensor(
-                    transfer, step=given.step, rows=given.rows, training=training, batch_digest=None
-                )
-                digest.check(received.batch_digest, transfer.sender)
-                assert received.tensor is not None  # only gradients can be none; the link refuses others
-                held[transfer.value.name] = received.tensor.to(self._device)
+            self._receive(transfers, held, links, given, training=training, digest=digest)
             self._progress.mark(given.step, "forward")
             incoming = {name: held[name] for name in self._read_by[stage.index]}
             held.update(runner.forward(arguments, incoming, training=training, step=given.step))
@@ -244,6 +221,27 @@ class StepEngine:
                     batch_digest=digest,
                 )
 
+    def _receive(
+        self,
+        transfers: Sequence[Transfer],
+        held: dict[str, torch.Tensor],
+        links: Links,
+        given: StepInput,
+        *,
+        training: bool,
+        digest: _KnownDigest,
+    ) -> None:
+        for transfer in transfers:
+            if transfer.receiver != self._owner:
+                continue
+            self._progress.mark(given.step, "waiting for values")
+            received = links[transfer.sender].recv_tensor(
+                transfer, step=given.step, rows=given.rows, training=training, batch_digest=None
+            )
+            digest.check(received.batch_digest, transfer.sender)
+            assert received.tensor is not None  # only gradients can be none; the link refuses others
+            held[transfer.value.name] = received.tensor.to(self._device)
+
     def _compute_loss(
         self, output: torch.Tensor | None, held: Mapping[str, torch.Tensor], given: StepInput
     ) -> torch.Tensor:
@@ -263,6 +261,10 @@ class StepEngine:
     def _require_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         assert self._loss is not None  # given to every owner of the loss stage
         return self._loss
+
+
+def _is_label(transfer: Transfer) -> bool:
+    return transfer.value.source is ValueSource.LABEL
 
 
 class _KnownDigest:

@@ -14,6 +14,7 @@ import torch
 
 from splittraining.api.errors import ProtocolViolation
 from splittraining.api.wire_plan import Direction, Transfer
+from splittraining.party.dtypes import TORCH_DTYPES
 from splittraining.party.wire.channel import Channel
 from splittraining.party.wire.frame import (
     CHUNK_BYTES,
@@ -33,7 +34,6 @@ from splittraining.party.wire.frame import (
 from splittraining.party.wire.message import Message, build_registry, parse_message, render_message
 from splittraining.party.wire.messages import MESSAGES
 from splittraining.party.wire.tensors import (
-    TORCH_DTYPES,
     build_empty,
     count_dimension_orders,
     decide_dimension_order,

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import permutations
-from math import factorial
+from math import factorial, prod
 
 import torch
 
 from splittraining.api.wire_plan import DType
+from splittraining.party.dtypes import TORCH_DTYPES
 from splittraining.party.wire.frame import ROW_MAJOR
 
-TORCH_DTYPES: dict[DType, torch.dtype] = {
-    DType.FLOAT64: torch.float64,
-    DType.FLOAT32: torch.float32,
-    DType.FLOAT16: torch.float16,
-    DType.BFLOAT16: torch.bfloat16,
-    DType.INT64: torch.int64,
-    DType.INT32: torch.int32,
-    DType.INT16: torch.int16,
-    DType.INT8: torch.int8,
-    DType.UINT8: torch.uint8,
-    DType.BOOL: torch.bool,
-}
 _MAX_DIMENSIONS = 5
 """Values with more dimensions travel row-major: their orders do not fit the header's byte."""
 
@@ -52,10 +42,10 @@ def get_bytes(tensor: torch.Tensor, dimension_order: int) -> memoryview:
 def build_empty(shape: tuple[int, ...], dtype: DType, dimension_order: int) -> tuple[torch.Tensor, memoryview]:
     """Returns an uninitialized tensor and its memory in travelling order, to be filled chunk by chunk."""
     if dimension_order == ROW_MAJOR:
-        dense = torch.empty(shape, dtype=TORCH_DTYPES[dtype])
+        dense = _build_dense(shape, dtype)
         return dense, _view_bytes(dense)
     order = _list_orders(len(shape))[dimension_order]
-    dense = torch.empty([shape[axis] for axis in order], dtype=TORCH_DTYPES[dtype])
+    dense = _build_dense([shape[axis] for axis in order], dtype)
     back = sorted(range(len(shape)), key=order.__getitem__)
     return dense.permute(back), _view_bytes(dense)
 
@@ -63,6 +53,12 @@ def build_empty(shape: tuple[int, ...], dtype: DType, dimension_order: int) -> t
 def count_dimension_orders(num_dimensions: int) -> int:
     """Returns how many orders a tensor of so many dimensions can have on the wire."""
     return factorial(num_dimensions) if num_dimensions <= _MAX_DIMENSIONS else 1
+
+
+def _build_dense(shape: Sequence[int], dtype: DType) -> torch.Tensor:
+    # Not torch.empty: where algorithms must be deterministic it fills what it returns, and all of it is overwritten here.
+    memory = torch.UntypedStorage(prod(shape) * dtype.size_bytes)
+    return torch.empty(0, dtype=TORCH_DTYPES[dtype]).set_(memory).view(shape)
 
 
 @cache
