@@ -56,8 +56,8 @@ def count_dimension_orders(num_dimensions: int) -> int:
 
 
 def _build_dense(shape: Sequence[int], dtype: DType) -> torch.Tensor:
-    # Not torch.empty: where algorithms must be deterministic it fills what it returns, and all of it is overwritten here.
-    memory = torch.UntypedStorage(prod(shape) * dtype.size_bytes)
+    # Not torch.empty: where algorithms must be deterministic it fills what it returns, and every byte is written anyway.
+    memory = torch.UntypedStorage(prod(shape) * dtype.size_bytes)  # type: ignore[no-untyped-call]
     return torch.empty(0, dtype=TORCH_DTYPES[dtype]).set_(memory).view(shape)
 
 
