@@ -22,6 +22,8 @@ class SmallCNN(nn.Module):
         self.body = nn.Sequential(  # [B, 32, 4, 4]: 128 KiB
             nn.Conv2d(width, 2 * width, 3, padding=1),
             nn.ReLU(),
+            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
+            nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Conv2d(2 * width, 2 * width, 3, padding=1),
             nn.ReLU(),

@@ -1,11 +1,15 @@
 """What runs in the processes that the benchmark starts: one party that waits its turn, and the unsplit training.
 
-Both train in blocks, each block on a word from the benchmark, so that only one of the two works at any moment and
-whatever else the machine does meets both alike. Both answer with the times at which their steps began.
+All train in blocks, each block on a word from the benchmark, so that only one of them works at any moment and whatever
+else the machine does meets them alike. All answer with the times at which their steps began.
+
+As a program it is the unsplit training as anybody would write it: `measured.py DESCRIPTOR TRAINING`.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +93,8 @@ class UnsplitTraining:
     seed: int
     device: str
     optimizer: dict[str, str]
+    is_exact: bool
+    """Whether it takes the parties' numeric switches, or PyTorch's defaults."""
 
 
 def run_unsplit(training: UnsplitTraining, benchmark: Connection) -> int:
@@ -99,7 +105,10 @@ def run_unsplit(training: UnsplitTraining, benchmark: Connection) -> int:
     from splittraining.party.training.fingerprint import prepare_numerics  # noqa: PLC0415
 
     device = torch.device(training.device)
-    prepare_numerics(intra_op_threads=1, device=device, exact=True)
+    if training.is_exact:
+        prepare_numerics(intra_op_threads=1, device=device, exact=True)
+    else:
+        torch.set_num_threads(1)
     step = _build_step(training, device)
     with np.load(training.data_path) as data:
         x, y = torch.from_numpy(data["x"]), torch.from_numpy(data["y"])
@@ -121,7 +130,7 @@ def _build_step(training: UnsplitTraining, device: object) -> Callable[..., floa
     torch.manual_seed(training.seed)
     model = bench_model.build().to(device).train()
     rate, momentum = float(training.optimizer["learningRate"]), float(training.optimizer["momentum"])
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum, foreach=False, fused=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum)
 
     def step(x: torch.Tensor, y: torch.Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -138,3 +147,7 @@ def _is_told_to_go(benchmark: Connection) -> bool:
         return benchmark.recv_bytes() == GO
     except EOFError:
         return False
+
+
+if __name__ == "__main__":
+    sys.exit(run_unsplit(UnsplitTraining(**json.loads(sys.argv[2])), Connection(int(sys.argv[1]))))

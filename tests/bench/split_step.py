@@ -1,8 +1,17 @@
-"""A split step against the same step unsplit: real processes, real mTLS, numerics Exact, one thread per process."""
+"""A split step against the same step unsplit: real processes, real mTLS, numerics Exact, one thread per process.
+
+The step is measured unsplit twice: *plain*, a program of its own as anybody would write it, with PyTorch's and the C
+library's defaults; and *alike*, with whatever the parties run with (their environment and numeric switches), which
+shows what the split alone costs.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import bench_model
+import measured
 import numpy as np
 from measured import GO, UnsplitTraining
 from summary import Spread, render_table, summarize
@@ -40,9 +50,13 @@ class StepResult:
     """One cut, measured."""
 
     cut: str
-    unsplit_ms: Spread
+    plain_ms: Spread
+    alike_ms: Spread
     split_ms: Spread
     ratio: Spread
+    """Split to unsplit plain, round by round."""
+    alike_ratio: Spread
+    """Split to unsplit alike, round by round."""
     allowed: float
     payload_bytes: int
     formula_bytes: int
@@ -96,15 +110,18 @@ def render_steps(results: Sequence[StepResult]) -> str:
     rows = [
         (
             each.cut,
-            each.unsplit_ms.render(1),
+            each.plain_ms.render(1),
             each.split_ms.render(1),
-            each.ratio.render(3),
+            each.ratio.render(),
             f"<= {each.allowed:.2f}",
             "yes" if each.ratio.median <= each.allowed else "NO",
+            each.alike_ms.render(1),
+            each.alike_ratio.render(),
         )
         for each in results
     ]
-    return render_table(("cut", "unsplit ms", "split ms", "ratio", "allowed", "met"), rows)
+    header = ("cut", "unsplit ms", "split ms", "ratio", "allowed", "met", "unsplit alike ms", "ratio to alike")
+    return render_table(header, rows)
 
 
 def render_bytes(results: Sequence[StepResult]) -> str:
@@ -135,26 +152,36 @@ def render_memory(results: Sequence[StepResult]) -> str:
 
 
 def _measure_cut(launcher: BlockwiseLauncher, cut: str, *, rounds: int, block_steps: int, device: str) -> StepResult:
-    case = _build_case(cut, rounds=rounds + 1, block_steps=block_steps, device=device)  # the first one warms up
-    split_s: list[float] = []
-    unsplit_s: list[float] = []
-    with TemporaryDirectory() as name, _split(launcher, case, Path(name)) as split:
+    # One round more than counted: the first one warms up.
+    case = _build_case(cut, rounds=rounds + 1, block_steps=block_steps, device=device)
+    blocks_s: dict[str, list[float]] = {"plain": [], "alike": [], "split": []}
+    with TemporaryDirectory() as name:
         folder = Path(name)
-        data_path = folder / "data" / CLIENT / "train.npz"
-        with _unsplit(launcher, data_path, block_steps=block_steps, device=device) as unsplit:
+        case.write(folder)
+        training = UnsplitTraining(
+            data_path=str(folder / "data" / CLIENT / "train.npz"),
+            batch_size=BATCH_ROWS,
+            block_steps=block_steps,
+            seed=SEED,
+            device=device.lower(),
+            optimizer=OPTIMIZER,
+            is_exact=False,
+        )
+        with _plain(training) as plain, _alike(launcher, training) as alike, _split(launcher, case, folder) as split:
             for _ in range(rounds + 1):
-                unsplit_s.append(_run_block(unsplit))
-                split_s.append(_run_block(split.client))
-                private = {party: _read_memory(launcher.processes[party]) for party in ("server", CLIENT)}
-        run = split.finish()
-        return _build_result(run, cut, split_s[1:], unsplit_s[1:], private, steps=(rounds + 1) * block_steps)
+                for kind, trainer in (("plain", plain), ("alike", alike)):
+                    blocks_s[kind].append(_run_block(trainer))
+                # Before the block: after the last one the parties end.
+                memory = {party: _read_memory(launcher.processes[party]) for party in ("server", CLIENT)}
+                blocks_s["split"].append(_run_block(split.client))
+        counted_s = {kind: seconds[1:] for kind, seconds in blocks_s.items()}
+        return _build_result(split.finish(), cut, counted_s, memory, steps=(rounds + 1) * block_steps)
 
 
 def _build_result(
     run: FinishedRun,
     cut: str,
-    split_s: Sequence[float],
-    unsplit_s: Sequence[float],
+    blocks_s: Mapping[str, Sequence[float]],
     memory: Mapping[str, dict[str, float]],
     *,
     steps: int,
@@ -165,11 +192,14 @@ def _build_result(
     for party, values in memory.items():
         values["peak_resident_mib"] = reports[party].peak_memory_bytes / _MIB
     per_step = run.record.plan.wire_plan.compute_link_bytes(BATCH_ROWS, training=True)
+    block_ms = {kind: summarize([1000 * value for value in seconds]) for kind, seconds in blocks_s.items()}
     return StepResult(
         cut=cut,
-        unsplit_ms=summarize([1000 * value for value in unsplit_s]),
-        split_ms=summarize([1000 * value for value in split_s]),
-        ratio=summarize([split / unsplit for split, unsplit in zip(split_s, unsplit_s, strict=True)]),
+        plain_ms=block_ms["plain"],
+        alike_ms=block_ms["alike"],
+        split_ms=block_ms["split"],
+        ratio=_summarize_ratios(blocks_s["split"], blocks_s["plain"]),
+        alike_ratio=_summarize_ratios(blocks_s["split"], blocks_s["alike"]),
         allowed=ALLOWED[cut],
         payload_bytes=link.payload_sent + link.payload_received,
         formula_bytes=steps * sum(per_step.values()),
@@ -177,6 +207,10 @@ def _build_result(
         control_bytes=link.control_sent + link.control_received,
         memory=memory,
     )
+
+
+def _summarize_ratios(given: Sequence[float], base: Sequence[float]) -> Spread:
+    return summarize([one / other for one, other in zip(given, base, strict=True)])
 
 
 class _Split:
@@ -211,15 +245,28 @@ def _split(launcher: BlockwiseLauncher, case: Case, folder: Path) -> Iterator[_S
 
 
 @contextmanager
-def _unsplit(launcher: Launcher, data_path: Path, *, block_steps: int, device: str) -> Iterator[Connection]:
+def _alike(launcher: Launcher, training: UnsplitTraining) -> Iterator[Connection]:
+    """Starts the unsplit training as parties are started."""
     ours, theirs = Pipe()
-    training = UnsplitTraining(str(data_path), BATCH_ROWS, block_steps, SEED, device, OPTIMIZER)
-    order = Order("measured:run_unsplit", (training, theirs), stderr_path="/dev/stderr")
+    order = Order("measured:run_unsplit", (replace(training, is_exact=True), theirs), stderr_path="/dev/stderr")
     with closing(ours):
         process = launcher.start("unsplit", order)
         theirs.close()
         yield ours
     process.join()
+
+
+@contextmanager
+def _plain(training: UnsplitTraining) -> Iterator[Connection]:
+    """Starts the unsplit training as a program of its own."""
+    ours, theirs = Pipe()
+    command = [sys.executable, measured.__file__, str(theirs.fileno()), json.dumps(asdict(training))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment) as process, closing(ours):
+        theirs.close()
+        yield ours
+        ours.close()  # which ends it
+        process.wait()
 
 
 def _run_block(trainer: Connection) -> float:

@@ -68,6 +68,8 @@ def assert_equals_plain_pytorch(case: Case, folder: Path) -> None:
         pytest.param(a_vanilla_case(optimizer=ADAM, turn=("Steps", 1)), id="three clients take turns of a step"),
         pytest.param(a_u_shaped_case(), id="U-shape with two clients"),
         pytest.param(a_vertical_case(), id="Vertical with a label holder of its own"),
+        pytest.param(a_vertical_case(label_at="ward"), id="Vertical with labels at a data holder"),
+        pytest.param(a_vertical_case(label_at="server"), id="Vertical with labels at the server"),
         pytest.param(a_u_net_case(), id="U-Net with skips in a U-shape"),
         pytest.param(a_norm_case(dropout="0.0"), id="BatchNorm on both sides of the cut", marks=pytest.mark.slow),
         pytest.param(a_case_of_patches(), id="a cut value that lies transposed in memory"),

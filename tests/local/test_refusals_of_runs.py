@@ -140,7 +140,7 @@ REFUSED: list[Any] = [
     pytest.param(
         with_another_id(a_vertical_case(), "ward"),
         ExitCode.DATA_INVALID,
-        ["train rows of ward have other ids"],
+        ["training rows of ward have other ids"],
         id="other rows in Vertical",
         marks=pytest.mark.slow,
     ),

@@ -107,15 +107,14 @@ class Case:
         return [
             Rows(each["name"], {"x": torch.from_numpy(table["x"])}, torch.from_numpy(table["y"]))
             for each in self.spec["clients"]
-            for table in [self.tables[each["data"]["volume"]["persistentVolumeClaim"]["claimName"]][part]]
+            for table in [self.tables[_get_claim(each["data"])][part]]
         ]
 
     def _join_rows(self, part: str) -> Rows:
         inputs, label = {}, torch.empty(0)
-        for each in self.spec["clients"]:
-            table = self.tables[each["name"]][part]
+        for data in self._list_data():
+            table = self.tables[_get_claim(data)][part]
             order = np.argsort(table["id"])
-            data = each["data"]
             for given in data.get("inputs", []):
                 inputs[given["name"]] = torch.from_numpy(np.stack([table[c][order] for c in given["columns"]], axis=1))
             if "label" in data:
@@ -123,11 +122,12 @@ class Case:
         return Rows(JOINT, inputs, label)
 
     def _format_of(self, claim: str) -> str:
-        formats = {
-            each["data"]["volume"]["persistentVolumeClaim"]["claimName"]: each["data"].get("format", "NPZ")
-            for each in self.spec["clients"]
-        }
-        return str(formats.get(claim, "NPZ"))
+        return str({_get_claim(data): data.get("format", "NPZ") for data in self._list_data()}[claim])
+
+    def _list_data(self) -> list[dict[str, Any]]:
+        """Returns the data of every party that has some, the server's last."""
+        held = [each["data"] for each in self.spec["clients"]]
+        return held + ([self.spec["server"]["data"]] if "data" in self.spec["server"] else [])
 
 
 def a_vanilla_case(
@@ -257,7 +257,7 @@ def a_u_net_case() -> Case:
 
 
 def a_vertical_case(*, optimizer: Mapping[str, str] = ADAM, label_at: str = "registry") -> Case:
-    """Returns two towers with a concatenation; `label_at` is a party of its own, or one of the data holders."""
+    """Returns two towers with a concatenation; `label_at` is a party of its own, a data holder, or the server."""
     generator = np.random.default_rng(15)
 
     def make_tables(rows: int) -> dict[str, Table]:
@@ -265,7 +265,7 @@ def a_vertical_case(*, optimizer: Mapping[str, str] = ADAM, label_at: str = "reg
         numbers = generator.normal(size=(rows, 5)).astype(np.float32)
         label = (numbers[:, 0] * numbers[:, 3] > 0).astype(np.float32)
         tables: dict[str, Table] = {}
-        for party, columns in (("lab", (0, 1, 2)), ("ward", (3, 4)), ("registry", ())):
+        for party, columns in (("lab", (0, 1, 2)), ("ward", (3, 4)), ("registry", ()), ("server", ())):
             order = generator.permutation(rows)
             tables[party] = {"id": ids[order]}
             tables[party].update({f"f{column}": numbers[order, column] for column in columns})
@@ -278,9 +278,10 @@ def a_vertical_case(*, optimizer: Mapping[str, str] = ADAM, label_at: str = "reg
         _tower_client("ward", "right_tower", "right", ("f3", "f4")),
         _tower_client("registry", "", "", ()),
     ]
+    server = _tower_client("server", "", "", ())
     if label_at != "registry":
         clients.pop()
-    for each in clients:
+    for each in (*clients, server):
         if each["name"] == label_at:
             each["data"]["label"] = {"columns": ["outcome"]}
     spec = _spec(
@@ -299,8 +300,11 @@ def a_vertical_case(*, optimizer: Mapping[str, str] = ADAM, label_at: str = "reg
         schedule={"mode": "Joint"},
         clients=clients,
     )
-    train, test = make_tables(11), make_tables(6)
     names = [each["name"] for each in clients]
+    if label_at == "server":
+        spec["server"] = {"data": server["data"]}
+        names.append("server")
+    train, test = make_tables(11), make_tables(6)
     return Case(spec, {name: {"train": train[name], "test": test[name]} for name in names})
 
 
@@ -358,6 +362,10 @@ def _tower_client(name: str, layer: str, argument: str, columns: tuple[str, ...]
         client["cutPoints"] = [{"layer": layer}]
         data["inputs"] = [{"name": argument, "columns": list(columns)}]
     return client
+
+
+def _get_claim(data: Mapping[str, Any]) -> str:
+    return str(data["volume"]["persistentVolumeClaim"]["claimName"])
 
 
 def _write_csv(path: Path, table: Table) -> None:

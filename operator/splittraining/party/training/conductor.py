@@ -10,28 +10,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TypeVar
 
-from splittraining.api.errors import DataInvalid, ProtocolViolation
+from splittraining.api.errors import ProtocolViolation
 from splittraining.api.report import PartyState
 from splittraining.api.spec.schedule import HandOff as HandOffMode
 from splittraining.api.wire_plan import CLIENT_OWNER
+from splittraining.party.training.alignment import check_row_counts, check_row_ids
 from splittraining.party.training.assembly import Assembly
+from splittraining.party.training.client_line import ClientLine
 from splittraining.party.training.feed import BatchFeed
 from splittraining.party.training.metrics import EvaluationSums, combine_evaluations, parse_number
 from splittraining.party.training.schedule import PlannedTurn, count_steps, plan_turns
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.handshake import Hello
-from splittraining.party.wire.link import Link, relay_blob
-from splittraining.party.wire.message import Message
+from splittraining.party.wire.link import Link
 from splittraining.party.wire.orders import (
     Evaluate,
     Evaluated,
     Finish,
     Finished,
-    HandOff,
-    HandOffDone,
     PeerCard,
     Prepare,
     Prepared,
@@ -41,13 +39,8 @@ from splittraining.party.wire.orders import (
     TurnSpan,
 )
 
-M = TypeVar("M", bound=Message)
-
 EVERYBODY = "all"
 """Who is active in a joint step, where reports and metrics name one client otherwise."""
-
-MAX_STATE_BYTES = 1 << 36
-"""Bound of one relayed hand-off. It is never held here as a whole, so the bound only keeps a lie finite."""
 
 
 class Conductor:
@@ -74,23 +67,19 @@ class Conductor:
     ) -> None:
         self._assembly = assembly
         self._document = assembly.document
+        sequential = assembly.contract.schedule.sequential
+        hands_off = sequential is not None and sequential.handoff is HandOffMode.VIA_SERVER
         self._clients = [party.name for party in assembly.contract.clients]
         self._links = links
+        self._line = ClientLine(self._clients, links, hands_off=hands_off)
         self._mail = mail
         self._telemetry = telemetry
         self._monotonic_s = monotonic_s
         self._train_rows = {name: hellos[name].train_rows for name in self._clients}
         self._test_rows = {name: hellos[name].test_rows for name in self._clients}
         self._row_ids_key = b""
-        self._sequence = 0
         self._step = 0
         self._cards = {name: _require_card(name, hellos[name]) for name in self._clients}
-        sequential = assembly.contract.schedule.sequential
-        self._hands_off = sequential is not None and sequential.handoff is HandOffMode.VIA_SERVER
-        self._holder = self._clients[0]
-        """Who trained last: has the client segment and its optimizer's state. At the start all clients are alike."""
-        self._current = list(self._clients)
-        """Who has the current weights of the client segment, the latest recipient last."""
 
     def run(self) -> None:
         """Runs the whole training.
@@ -115,8 +104,7 @@ class Conductor:
     # --- before the first step ----------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        if self._assembly.is_joint:
-            self._check_aligned_counts()
+        self._check_aligned_counts()
         num_steps = self._count_steps()
         secret_holder = self._clients[0]
         for name in self._clients:
@@ -131,44 +119,30 @@ class Conductor:
             self._links[name].send_control(order)
         self._mail.admit(self._cards_for(self._document.party))
         for name in self._clients[1:]:
-            self._relay(secret_holder, name, kind=BlobKind.CLIENT_SECRET)
+            self._line.relay(secret_holder, name, kind=BlobKind.CLIENT_SECRET)
         if self._assembly.train is not None:
-            notice = self._recv(secret_holder, SealedNotice)
+            notice = self._line.recv(secret_holder, SealedNotice)
             link = self._links[secret_holder]
             self._row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
-        self._check_aligned_ids({name: self._recv(name, Prepared) for name in self._clients})
+        self._check_aligned_ids({name: self._line.recv(name, Prepared) for name in self._clients})
         self._telemetry.enter(PartyState.READY, steps=num_steps)
 
     def _check_aligned_counts(self) -> None:
+        if not self._assembly.is_joint:
+            return
         for split, rows, own in (
             ("training", self._train_rows, self._assembly.train_rows),
             ("test", self._test_rows, self._assembly.test_rows),
         ):
-            counts = dict(rows) | ({self._document.party: own} if self._assembly.train is not None else {})
-            if len(set(counts.values())) > 1:
-                given = ", ".join(f"{name} has {count}" for name, count in counts.items())
-                raise DataInvalid(
-                    f"the {split} sets have different numbers of rows: {given}",
-                    allowed="the same rows, by idColumn, at every party of a Joint schedule",
-                    remedy="keep only the rows whose ids every party has",
-                )
+            check_row_counts(split, rows | ({self._document.party: own} if self._assembly.train is not None else {}))
 
     def _check_aligned_ids(self, prepared: Mapping[str, Prepared]) -> None:
         if not self._assembly.is_joint:
             return
-        for split in ("train", "test"):
-            digests = {name: getattr(answer, f"{split}_ids_digest") for name, answer in prepared.items()}
-            own = self._assembly.digest_ids(split, self._row_ids_key)
-            if own:
-                digests[self._document.party] = own
-            first = next(iter(digests))
-            others = sorted(name for name, digest in digests.items() if digest != digests[first])
-            if others:
-                raise DataInvalid(
-                    f"the {split} rows of {', '.join(others)} have other ids than those of {first}",
-                    allowed="the same ids in idColumn at every party of a Joint schedule",
-                    remedy="keep only the rows whose ids every party has, and name the same kind of id everywhere",
-                )
+        own = {split: self._assembly.digest_ids(split, self._row_ids_key) for split in ("train", "test")}
+        for split, name in (("train", "training"), ("test", "test")):
+            digests = {client: getattr(answer, f"{split}_ids_digest") for client, answer in prepared.items()}
+            check_row_ids(name, digests | ({self._document.party: own[split]} if own[split] else {}))
 
     def _cards_for(self, party: str) -> list[dict[str, str]]:
         cards = dict(self._cards)
@@ -200,7 +174,7 @@ class Conductor:
         rows, loss_sum = 0, 0.0
         for turn in turns:
             if not self._assembly.is_joint:
-                self._pass_to(turn.clients[0], weights_only=False)
+                self._line.pass_state_to(turn.clients[0], step=self._step)
             turn_rows, turn_loss_sum = self._run_turn(turn)
             rows += turn_rows
             loss_sum += turn_loss_sum
@@ -228,7 +202,7 @@ class Conductor:
                 step=given.step, round_number=turn.round, rows=given.rows, loss=loss, client=active
             )
         for name in turn.clients:
-            done = self._recv(name, TurnDone)
+            done = self._line.recv(name, TurnDone)
             loss_sum += parse_number(done.loss_sum, name="loss_sum") if done.loss_sum else 0.0
         return rows, loss_sum
 
@@ -236,21 +210,21 @@ class Conductor:
 
     def _evaluate(self, round_number: int) -> dict[str, float]:
         """Runs the test rows of every client that has some; empty where nobody has."""
-        groups = [self._clients] if self._assembly.is_joint else [[name] for name in self._ring()]
+        groups = [self._clients] if self._assembly.is_joint else [[name] for name in self._line.ring]
         sums: list[EvaluationSums] = []
         pooled = self._assembly.build_metrics()
         for group in groups:
             if not self._test_rows[group[0]]:
                 continue
             if not self._assembly.is_joint:
-                self._pass_to(group[0], weights_only=True)
+                self._line.pass_weights_to(group[0], step=self._step)
             self._telemetry.enter(PartyState.EVALUATING, active_party=group[0] if len(group) == 1 else EVERYBODY)
             for name in group:
                 self._links[name].send_control(Evaluate(round=round_number, step=self._step))
             links = self._links_of(group)
             for given in self._build_feed("test", group[0]).iterate_test(step=self._step):
                 self._assembly.engine.evaluate(given, links, pooled)
-            answers = [self._recv(name, Evaluated) for name in group]
+            answers = [self._line.recv(name, Evaluated) for name in group]
             sums += [EvaluationSums.from_texts(answer.sums) for answer in answers if answer.sums]
         if self._assembly.engine.computes_loss:
             sums = [pooled.summary()]
@@ -266,8 +240,8 @@ class Conductor:
         """Gives every institution the same final weights, and lets all write them."""
         self._telemetry.enter(PartyState.FINISHING, active_party="")
         if not self._assembly.is_joint:
-            for name in self._ring():
-                self._pass_to(name, weights_only=True)
+            for name in self._line.ring:
+                self._line.pass_weights_to(name, step=self._step)
         for name in self._clients:
             self._links[name].send_control(Finish(step=self._step))
         self._assembly.share.write_result(
@@ -278,56 +252,7 @@ class Conductor:
             step=self._step,
         )
         for name in self._clients:
-            self._recv(name, Finished)
-
-    # --- hand-offs ----------------------------------------------------------------------------------------------------
-
-    def _ring(self) -> list[str]:
-        """Returns the clients in the order of turns, beginning with the one that trained last."""
-        start = self._clients.index(self._holder)
-        return self._clients[start:] + self._clients[:start]
-
-    def _pass_to(self, recipient: str, *, weights_only: bool) -> None:
-        """Sees to it that a client has the current client segment before it trains or evaluates.
-
-        For a turn the one that trained last hands on everything; for an evaluation or the end its weights are enough
-        and may come from whoever has them.
-        """
-        if not self._hands_off:
-            return
-        if weights_only:
-            if recipient in self._current:
-                return
-            sender = self._current[-1]
-        else:
-            if recipient == self._holder:
-                self._current = [recipient]
-                return
-            sender = self._holder
-        self._sequence += 1
-        self._links[sender].send_control(
-            HandOff(recipient=recipient, sequence=self._sequence, step=self._step, weights_only=weights_only)
-        )
-        self._relay(sender, recipient, kind=BlobKind.HAND_OFF)
-        self._recv(recipient, HandOffDone)
-        if weights_only:
-            self._current.append(recipient)
-        else:
-            self._holder, self._current = recipient, [recipient]
-
-    def _relay(self, sender: str, recipient: str, *, kind: BlobKind) -> None:
-        """Carries one sealed blob from client to client, piece by piece, without keeping or reading it."""
-        notice = self._recv(sender, SealedNotice)
-        size_bytes = sum(notice.piece_sizes)
-        if (notice.kind, notice.sender, notice.recipient) != (kind, sender, recipient) or size_bytes > MAX_STATE_BYTES:
-            raise ProtocolViolation(
-                f"{sender} announced a sealed {notice.kind} from {notice.sender} to {notice.recipient}"
-                f" of {size_bytes} bytes",
-                allowed=f"a sealed {kind} from {sender} to {recipient} of at most {MAX_STATE_BYTES} bytes",
-                remedy="use the same version of splittraining at every party",
-            )
-        self._links[recipient].send_control(notice)
-        relay_blob(self._links[sender], self._links[recipient], notice.sequence, size_bytes)
+            self._line.recv(name, Finished)
 
     # --- small things -------------------------------------------------------------------------------------------------
 
@@ -340,16 +265,6 @@ class Conductor:
         if self._assembly.is_joint:
             return self._links
         return {CLIENT_OWNER: self._links[clients[0]]}
-
-    def _recv(self, client: str, kind: type[M]) -> M:
-        message = self._links[client].recv_control()
-        if not isinstance(message, kind):
-            raise ProtocolViolation(
-                f"message {message.type} came from {client} out of turn",
-                allowed=kind.__name__,
-                remedy="use the same version of splittraining at every party",
-            )
-        return message
 
 
 def _require_card(client: str, hello: Hello) -> dict[str, str]:

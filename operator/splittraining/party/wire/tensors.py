@@ -56,7 +56,7 @@ def count_dimension_orders(num_dimensions: int) -> int:
 
 
 def _build_dense(shape: Sequence[int], dtype: DType) -> torch.Tensor:
-    # Not torch.empty: where algorithms must be deterministic it fills what it returns, and every byte is written anyway.
+    # Not torch.empty: where algorithms must be deterministic it fills what it returns, and all of this is overwritten.
     memory = torch.UntypedStorage(prod(shape) * dtype.size_bytes)  # type: ignore[no-untyped-call]
     return torch.empty(0, dtype=TORCH_DTYPES[dtype]).set_(memory).view(shape)
 
