@@ -1,0 +1,18 @@
+"""A loader and a loss as users write them; given to parties as source beside the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def load(path: str, suffix: str, scale: float = 1.0) -> dict[str, np.ndarray | Tensor]:
+    """Reads an archive whose columns have a suffix."""
+    with np.load(path) as archive:
+        return {"x" + suffix: archive["x"] * np.float32(scale), "y" + suffix: torch.from_numpy(archive["y"])}
+
+
+def compute_loss(output: Tensor, label: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Cross entropy over softened outputs."""
+    return torch.nn.functional.cross_entropy(output / temperature, label)
