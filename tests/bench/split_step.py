@@ -7,6 +7,7 @@ shows what the split alone costs.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
@@ -157,9 +158,10 @@ def _measure_cut(launcher: BlockwiseLauncher, cut: str, *, rounds: int, block_st
     blocks_s: dict[str, list[float]] = {"plain": [], "alike": [], "split": []}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        case.write(folder)
+        data_path = folder / "unsplit.npz"
+        np.savez(data_path, **case.tables[CLIENT]["train"])
         training = UnsplitTraining(
-            data_path=str(folder / "data" / CLIENT / "train.npz"),
+            data_path=str(data_path),
             batch_size=BATCH_ROWS,
             block_steps=block_steps,
             seed=SEED,
@@ -225,7 +227,11 @@ class _Split:
         self._thread.start()
 
     def finish(self) -> FinishedRun:
-        """Waits for the end of the training and returns it."""
+        """Waits for the end of the training and returns it.
+
+        Raises:
+            RuntimeError: with the run's own words, if it failed.
+        """
         self._thread.join()
         if not self._runs or self._runs[0].outcome.exit_code != 0:
             raise RuntimeError(f"the split training failed: {self._runs[0].outcome if self._runs else 'see above'}")
@@ -237,11 +243,9 @@ def _split(launcher: BlockwiseLauncher, case: Case, folder: Path) -> Iterator[_S
     split = _Split(launcher, case, folder)
     try:
         yield split
-    except (EOFError, OSError):
-        split.finish()  # says why there was no answer
-        raise
     finally:
-        split.client.close()
+        split.client.close()  # which ends the client, and with it the run, if it still waits for a block
+        split.finish()
 
 
 @contextmanager
@@ -275,7 +279,7 @@ def _run_block(trainer: Connection) -> float:
     if not trainer.poll(ANSWER_TIMEOUT_S):
         raise RuntimeError(f"no answer within {ANSWER_TIMEOUT_S:g} s")
     began_at_s = trainer.recv()
-    return statistics.median(after - before for before, after in zip(began_at_s, began_at_s[1:], strict=False))
+    return statistics.median(after - before for before, after in itertools.pairwise(began_at_s))
 
 
 def _read_memory(process: ForkServerProcess) -> dict[str, float]:

@@ -253,7 +253,7 @@ def test_a_partys_key_is_never_in_a_file(intake, tmp_path):
     document = intake.write_document(tmp_path)
     access = document.intake.model_dump_json(by_alias=True)
     ran = subprocess.run(
-        [sys.executable, "-I", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{PARTY_PROGRAM}", access],
+        [sys.executable, "-I", "-B", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{PARTY_PROGRAM}", access],
         cwd=tmp_path,
         env={**os.environ, "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
         capture_output=True,
