@@ -112,7 +112,10 @@ class _TlsTrip:
     def _receive(self) -> None:
         filled = 0
         while filled < len(self._memory):
-            filled += self._tls.recv_into(self._memory[filled:])
+            received = self._tls.recv_into(self._memory[filled:])
+            if not received:
+                raise EOFError("the other process has gone")
+            filled += received
 
 
 class _LinkTrip:

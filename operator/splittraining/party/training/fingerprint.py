@@ -55,6 +55,8 @@ def prepare_numerics(*, intra_op_threads: int, device: torch.device, exact: bool
         with contextlib.suppress(RuntimeError):
             torch.set_num_interop_threads(1)
     torch.use_deterministic_algorithms(exact)
+    # It would also fill all fresh memory, so that reading what nobody wrote repeats: a cost on every step for nothing.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False  # would choose kernels by time, anew in every process
     if not exact:
         return

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from itertools import permutations
-from math import factorial, prod
+from math import factorial
 
 import torch
 
@@ -42,10 +41,10 @@ def get_bytes(tensor: torch.Tensor, dimension_order: int) -> memoryview:
 def build_empty(shape: tuple[int, ...], dtype: DType, dimension_order: int) -> tuple[torch.Tensor, memoryview]:
     """Returns an uninitialized tensor and its memory in travelling order, to be filled chunk by chunk."""
     if dimension_order == ROW_MAJOR:
-        dense = _build_dense(shape, dtype)
+        dense = torch.empty(shape, dtype=TORCH_DTYPES[dtype])
         return dense, _view_bytes(dense)
     order = _list_orders(len(shape))[dimension_order]
-    dense = _build_dense([shape[axis] for axis in order], dtype)
+    dense = torch.empty([shape[axis] for axis in order], dtype=TORCH_DTYPES[dtype])
     back = sorted(range(len(shape)), key=order.__getitem__)
     return dense.permute(back), _view_bytes(dense)
 
@@ -53,12 +52,6 @@ def build_empty(shape: tuple[int, ...], dtype: DType, dimension_order: int) -> t
 def count_dimension_orders(num_dimensions: int) -> int:
     """Returns how many orders a tensor of so many dimensions can have on the wire."""
     return factorial(num_dimensions) if num_dimensions <= _MAX_DIMENSIONS else 1
-
-
-def _build_dense(shape: Sequence[int], dtype: DType) -> torch.Tensor:
-    # Not torch.empty: where algorithms must be deterministic it fills what it returns, and all of this is overwritten.
-    memory = torch.UntypedStorage(prod(shape) * dtype.size_bytes)  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=TORCH_DTYPES[dtype]).set_(memory).view(shape)
 
 
 @cache
