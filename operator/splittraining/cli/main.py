@@ -13,6 +13,7 @@ import splittraining
 from splittraining.api.errors import SplitTrainingError
 from splittraining.api.exit_codes import REMEDIES, ExitCode
 from splittraining.cli.arguments import build_parser
+from splittraining.cli.needs import check_needs, is_package_installed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,10 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, as docs/exit-codes.md lists them.
     """
     arguments = build_parser(version=splittraining.__version__).parse_args(argv)
-    # By name: what one command needs, the others shall not have to import.
-    module = importlib.import_module(f"splittraining.cli.{arguments.module}")
-    execute: Callable[[argparse.Namespace], int] = module.execute
     try:
+        check_needs(arguments.module, is_installed=is_package_installed)
+        # By name: what one command needs, the others shall not have to import.
+        module = importlib.import_module(f"splittraining.cli.{arguments.module}")
+        execute: Callable[[argparse.Namespace], int] = module.execute
         return execute(arguments)
     except SplitTrainingError as error:
         return _report(error, error.exit_code, debug=arguments.debug)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.plan_report import PlanReport
+from splittraining.api.usage import UsageInvalid
 from splittraining.cli.plan_text import render_plan
 from splittraining.local.accepted import AcceptedTraining, accept_manifest, list_claims
 from splittraining.local.manifest import Manifest, load_manifest, read_text
 from splittraining.local.pin import pin_wire_plan_digest
 from splittraining.local.planner import cut_model
 from splittraining.local.row_counts import count_train_rows
-from splittraining.local.usage import UsageInvalid
 from splittraining.local.volumes import parse_pairs, resolve_volumes
 from splittraining.local.workspace import replace_file
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from splittraining.api.contract import Contract, compute_source_digest
 from splittraining.api.errors import SpecInvalid, SplitTrainingError
 from splittraining.api.resource import SplitTraining, parse_split_training
+from splittraining.api.usage import UsageInvalid
 from splittraining.local.manifest import Manifest
-from splittraining.local.usage import UsageInvalid
 from splittraining.plan.acceptance import find_problems
 from splittraining.plan.contracts import build_contract
 

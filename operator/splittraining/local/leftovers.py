@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from splittraining.api.plan_report import PlanReport
-from splittraining.local.usage import UsageInvalid
+from splittraining.api.usage import UsageInvalid
 from splittraining.local.workspace import METRICS_FILE, PLAN_FILE, RECORD_FILE, STDERR_FILE, TERMINATION_FILE
 from splittraining.report.metrics import MetricRows, RoundRow, parse_metric_lines
 from splittraining.report.record import RunRecord

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from splittraining.api.errors import SpecInvalid
-from splittraining.local.usage import UsageInvalid
+from splittraining.api.usage import UsageInvalid
 
 KIND = "SplitTraining"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from splittraining.local.usage import UsageInvalid
+from splittraining.api.usage import UsageInvalid
 
 DEFAULT_FOLDER = "data"
 """Beside the manifest: `data/CLAIM` stands for a claim that no flag names."""

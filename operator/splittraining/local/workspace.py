@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from splittraining.api.errors import StorageFailed
-from splittraining.local.usage import UsageInvalid
+from splittraining.api.usage import UsageInvalid
 
 LOCK_FILE = "run.lock"
 RECORD_FILE = "run.json"

@@ -26,7 +26,10 @@ from splittraining.party.wire.tls import prepare_grpc_environment
 
 prepare_grpc_environment()  # gRPC reads its cipher suites when it is first imported, which the imports below do
 
-import torch  # noqa: E402
+try:
+    import torch
+except ModuleNotFoundError:
+    raise SystemExit("error: a party needs PyTorch. To do: pip install 'splittraining[party]'.") from None
 
 from splittraining.party.allocations import is_allocation_failure  # noqa: E402
 from splittraining.party.intake_client import Reporter, fetch_credentials  # noqa: E402

@@ -7,10 +7,10 @@ import yaml
 
 from splittraining.api.errors import NotSupported, SpecInvalid
 from splittraining.api.resource import parse_split_training
+from splittraining.api.usage import UsageInvalid
 from splittraining.local.accepted import ManifestInvalid, accept_manifest, list_claims
 from splittraining.local.manifest import load_manifest
 from splittraining.local.row_counts import count_train_rows
-from splittraining.local.usage import UsageInvalid
 from support.local_support import build_manifest_document
 
 CODE = {"kind": "ConfigMap", "metadata": {"name": "code"}, "data": {"model.py": "x = 1\n", "notes.md": "hi"}}

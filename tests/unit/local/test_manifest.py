@@ -3,8 +3,8 @@ import base64
 import pytest
 
 from splittraining.api.errors import SpecInvalid
+from splittraining.api.usage import UsageInvalid
 from splittraining.local.manifest import load_manifest
-from splittraining.local.usage import UsageInvalid
 
 TRAINING = "kind: SplitTraining\nmetadata: {name: xray}\nspec: {rounds: 1}\n"
 CODE = f"{TRAINING}---\nkind: ConfigMap\nmetadata: {{name: c}}\n"

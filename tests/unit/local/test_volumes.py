@@ -1,6 +1,6 @@
 import pytest
 
-from splittraining.local.usage import UsageInvalid
+from splittraining.api.usage import UsageInvalid
 from splittraining.local.volumes import parse_pairs, resolve_volumes
 
 

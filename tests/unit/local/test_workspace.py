@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from splittraining.api.errors import StorageFailed
-from splittraining.local.usage import UsageInvalid
+from splittraining.api.usage import UsageInvalid
 from splittraining.local.workspace import Workspace, replace_file, write_file
 
 

@@ -1,4 +1,4 @@
-"""The error of a wrong command line, which argparse cannot know: flags that fit no manifest, folders that are taken."""
+"""The error of a wrong command line, which argparse cannot know. Never a reason why a training failed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from splittraining.api.exit_codes import ExitCode
 
 
 class UsageInvalid(SplitTrainingError):
-    """A flag or an argument that does not fit what is there."""
+    """A command line that fits nothing that is there: a flag, a folder that is taken, a package that is missing."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.USAGE
