@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,15 @@ def render_file(crd: dict[str, Any]) -> tuple[str, str]:
     return f"{spec['group']}_{spec['names']['plural']}.yaml", FIRST_LINE + text
 
 
-def main() -> None:
-    """Writes one file per kind."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Writes one file per kind.
+
+    Args:
+        argv: The arguments, without the program's name; absent means this process's own.
+    """
     parser = argparse.ArgumentParser(description="Writes the CustomResourceDefinitions into a folder.")
     parser.add_argument("folder", type=Path, help="where to write, such as crds/")
-    folder: Path = parser.parse_args().folder
+    folder: Path = parser.parse_args(argv).folder
     name, text = render_file(render_crd())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(text, encoding="utf-8")

@@ -55,9 +55,8 @@ def test_the_committed_file_is_what_the_models_say():
     assert (CRDS / name).read_text() == text, "run `make crds` and commit what it writes"
 
 
-def test_the_command_writes_the_file_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sys.argv", ["render_crds", str(tmp_path / "crds")])
-    write_crds()
+def test_the_command_writes_the_file_into_a_folder(tmp_path: Path):
+    write_crds([str(tmp_path / "crds")])
     (written,) = (tmp_path / "crds").iterdir()
     assert written.name == "splitlearning.dev_splittrainings.yaml"
     assert yaml.safe_load(written.read_text()) == render_crd()
