@@ -18,6 +18,9 @@ from splittraining.api.errors import ProtocolViolation
 
 _PARAMETER, _BUFFER, _OPTIMIZER, _META = "parameter:", "buffer:", "optimizer:", "meta"
 
+_MAX_META_BYTES = 65536
+"""Far more than a few short strings need."""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentState:
@@ -68,7 +71,7 @@ def unpack_state(
     """
     try:
         tensors = load(data)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: an element type that the format has and PyTorch has not
         raise ProtocolViolation(f"a segment state of {len(data)} bytes cannot be read: {error}") from error
     meta = _parse_meta(tensors.pop(_META, None))
     groups: dict[str, dict[str, torch.Tensor]] = {_PARAMETER: {}, _BUFFER: {}, _OPTIMIZER: {}}
@@ -95,12 +98,17 @@ def copy_state_into(
 
 
 def _parse_meta(tensor: torch.Tensor | None) -> dict[str, str]:
-    try:
-        meta = None if tensor is None else json.loads(bytes(tensor.tolist()))
-    except (ValueError, TypeError) as error:
-        raise ProtocolViolation(f"a segment state's meta cannot be read: {type(error).__name__}") from error
+    meta = None
+    # Looked at before it is read: bytes(n) of a single number n would take n bytes of memory.
+    if tensor is not None and tensor.dtype is torch.uint8 and tensor.dim() == 1 and tensor.numel() <= _MAX_META_BYTES:
+        try:
+            meta = json.loads(bytes(tensor.tolist()))
+        except (ValueError, RecursionError) as error:
+            raise ProtocolViolation(f"a segment state's meta cannot be read: {type(error).__name__}") from error
     if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
-        raise ProtocolViolation("a segment state has no meta", allowed="one JSON object of strings")
+        raise ProtocolViolation(
+            "a segment state has no meta", allowed=f"one JSON object of strings, at most {_MAX_META_BYTES} bytes of UTF-8"
+        )
     return meta
 
 

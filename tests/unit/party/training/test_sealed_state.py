@@ -75,9 +75,25 @@ def test_a_state_of_another_segment_is_refused(groups: dict[str, dict[str, Tenso
         (save({"meta": torch.zeros(0)}), "no meta|cannot be read"),
         (save({"weights": torch.zeros(1)}), "no meta"),
         (save({"meta": torch.tensor(list(b'["step"]'), dtype=torch.uint8)}), "has no meta"),
+        (save({"meta": torch.tensor(10**15)}), "has no meta"),
+        (save({"meta": torch.full((60_000,), ord("["), dtype=torch.uint8)}), "RecursionError"),
+        (save({"meta": torch.full((2**16 + 1,), ord(" "), dtype=torch.uint8)}), "has no meta"),
+        (save({"meta": torch.zeros(2, dtype=torch.uint8)}).replace(b'"U8","shape":[2]', b'"F4","shape":[4]'), "F4"),
         (save({"meta": torch.tensor(list(b"{}"), dtype=torch.uint8), "other:x": torch.ones(1)}), "'other:x'"),
     ],
-    ids=["nothing", "cut off", "huge header", "empty meta", "no meta", "meta is a list", "unknown kind"],
+    ids=[
+        "nothing",
+        "cut off",
+        "huge header",
+        "empty meta",
+        "no meta",
+        "meta is a list",
+        "meta asks for memory",
+        "meta is nested without end",
+        "meta is too long",
+        "an element type that PyTorch has not",
+        "unknown kind",
+    ],
 )
 def test_bytes_that_are_no_state_are_refused(data: bytes, message: str) -> None:
     with pytest.raises(ProtocolViolation, match=message):
