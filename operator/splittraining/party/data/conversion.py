@@ -14,18 +14,19 @@ import torch
 from splittraining.api.errors import DataInvalid
 from splittraining.api.wire_plan import DType
 from splittraining.party.data.table import Column
+from splittraining.party.dtypes import TORCH_DTYPES
 
-_DTYPES: dict[DType, tuple[type[np.generic], torch.dtype]] = {
-    DType.FLOAT64: (np.float64, torch.float64),
-    DType.FLOAT32: (np.float32, torch.float32),
-    DType.FLOAT16: (np.float16, torch.float16),
-    DType.BFLOAT16: (np.float32, torch.bfloat16),  # NumPy has none: through float32
-    DType.INT64: (np.int64, torch.int64),
-    DType.INT32: (np.int32, torch.int32),
-    DType.INT16: (np.int16, torch.int16),
-    DType.INT8: (np.int8, torch.int8),
-    DType.UINT8: (np.uint8, torch.uint8),
-    DType.BOOL: (np.bool_, torch.bool),
+_NUMPY_DTYPES: dict[DType, type[np.generic]] = {
+    DType.FLOAT64: np.float64,
+    DType.FLOAT32: np.float32,
+    DType.FLOAT16: np.float16,
+    DType.BFLOAT16: np.float32,  # NumPy has none: through float32
+    DType.INT64: np.int64,
+    DType.INT32: np.int32,
+    DType.INT16: np.int16,
+    DType.INT8: np.int8,
+    DType.UINT8: np.uint8,
+    DType.BOOL: np.bool_,
 }
 _BOOLEANS = {"0": False, "1": True, "false": False, "true": True}
 
@@ -37,7 +38,7 @@ def convert_column(column: Column, dtype: DType) -> torch.Tensor:
         DataInvalid: if a value is not a number, not finite, out of range, or would lose its value.
     """
     values = _parse_texts(column, dtype)
-    numpy_dtype, torch_dtype = _DTYPES[dtype]
+    numpy_dtype, torch_dtype = _NUMPY_DTYPES[dtype], TORCH_DTYPES[dtype]
     if values.dtype.kind == "f":
         _check_finite(column, values)
         if not torch_dtype.is_floating_point:
@@ -67,7 +68,7 @@ def _parse_texts(column: Column, dtype: DType) -> npt.NDArray[Any]:
         return values
     if dtype is DType.BOOL:
         return np.array([_parse_boolean(column, row, text) for row, text in enumerate(values)], dtype=np.bool_)
-    is_float = _DTYPES[dtype][1].is_floating_point
+    is_float = TORCH_DTYPES[dtype].is_floating_point
     parse: type[float | int] = float if is_float else int
     if not _is_plain("".join(values)):
         raise _refuse_text(column, values, parse)
@@ -130,7 +131,7 @@ def _check_finite(column: Column, values: npt.NDArray[Any]) -> None:
 
 def _find_range(dtype: DType) -> tuple[int, int]:
     """Returns the whole numbers that a type holds exactly."""
-    torch_dtype = _DTYPES[dtype][1]
+    torch_dtype = TORCH_DTYPES[dtype]
     if torch_dtype is torch.bool:
         return 0, 1
     if torch_dtype.is_floating_point:

@@ -107,7 +107,8 @@ def _parse_meta(tensor: torch.Tensor | None) -> dict[str, str]:
             raise ProtocolViolation(f"a segment state's meta cannot be read: {type(error).__name__}") from error
     if not isinstance(meta, dict) or not all(isinstance(value, str) for value in meta.values()):
         raise ProtocolViolation(
-            "a segment state has no meta", allowed=f"one JSON object of strings, at most {_MAX_META_BYTES} bytes of UTF-8"
+            "a segment state has no meta",
+            allowed=f"one JSON object of strings, at most {_MAX_META_BYTES} bytes of UTF-8",
         )
     return meta
 
