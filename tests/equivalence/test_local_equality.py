@@ -65,7 +65,10 @@ def assert_equals_plain_pytorch(case: Case, folder: Path) -> None:
     "case",
     [
         pytest.param(a_vanilla_case(optimizer=MOMENTUM), id="three clients take turns of an epoch"),
-        pytest.param(a_vanilla_case(optimizer=ADAM, turn=("Steps", 1)), id="three clients take turns of a step"),
+        pytest.param(
+            a_vanilla_case(optimizer=ADAM, turn=("Steps", 1)).without_test_rows("north"),
+            id="three clients take turns of a step, one of them evaluates nothing",
+        ),
         pytest.param(a_u_shaped_case(), id="U-shape with two clients"),
         pytest.param(a_vertical_case(), id="Vertical with a label holder of its own"),
         pytest.param(a_vertical_case(label_at="ward"), id="Vertical with labels at a data holder"),

@@ -41,6 +41,15 @@ class Case:
         change(other.spec)
         return other
 
+    def without_test_rows(self, client: str) -> Case:
+        """Returns a copy in which one client evaluates nothing."""
+
+        def change(spec: dict[str, Any]) -> None:
+            (data,) = (each["data"] for each in spec["clients"] if each["name"] == client)
+            del data["test"]
+
+        return self.changed(change)
+
     def write(self, folder: Path) -> Path:
         """Writes manifest and data into a folder and returns the manifest's path."""
         for claim, parts in self.tables.items():
@@ -107,6 +116,7 @@ class Case:
         return [
             Rows(each["name"], {"x": torch.from_numpy(table["x"])}, torch.from_numpy(table["y"]))
             for each in self.spec["clients"]
+            if part in each["data"]
             for table in [self.tables[_get_claim(each["data"])][part]]
         ]
 

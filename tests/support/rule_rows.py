@@ -188,6 +188,12 @@ TOPOLOGY_ROWS = (
         accepted={"no owner in Vanilla": VANILLA, "an owner in MultiHop": MULTI_HOP},
     ),
     *_rows(
+        "spec.clients[]",
+        "a client owns its branch itself",
+        refused={"an owner of a branch": VERTICAL.with_value("spec.clients.0.cutPoints.0.owner", "pathology")},
+        accepted={"a branch without one": VERTICAL, "no branch": VANILLA},
+    ),
+    *_rows(
         "spec",
         "MultiTask names its outputs",
         refused={
@@ -428,6 +434,21 @@ TRAINING_ROWS = (
         accepted={
             "SGD without betas": VANILLA,
             "Adam with a beta1": VANILLA.with_value("spec.training.optimizer", {**ADAM, "beta1": "0.5"}),
+        },
+    ),
+    *_rows(
+        "spec.training.optimizer",
+        "beta1 and beta2 weigh the past",
+        refused={
+            f"Adam with a {field} of {value}": VANILLA.with_value("spec.training.optimizer", {**ADAM, field: value})
+            for field in ("beta1", "beta2")
+            for value in ("1", "1.5", "1e0")
+        },
+        accepted={
+            "SGD": VANILLA,
+            "Adam as it is": VANILLA.with_value("spec.training.optimizer", ADAM),
+            "Adam with a beta1 of 0": VANILLA.with_value("spec.training.optimizer", {**ADAM, "beta1": "0"}),
+            "Adam with a beta2 of 9e-1": VANILLA.with_value("spec.training.optimizer", {**ADAM, "beta2": "9e-1"}),
         },
     ),
     *_rows(

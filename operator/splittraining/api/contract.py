@@ -40,6 +40,7 @@ class Cargo(enum.StrEnum):
     LABELS = "Labels"
     HAND_OFF = "HandOff"  # sealed to the receiver, whoever relays it
     CLIENT_SECRET = "ClientSecret"  # noqa: S105 - a kind, not a secret; sealed to the receiver, whoever relays it
+    ROW_IDS_KEY = "RowIdsKey"  # sealed to a server that holds labels; derived from the clients' secret, which it lacks
 
 
 class ContractParty(Document):

@@ -8,6 +8,7 @@ from splittraining.api.errors import NotSupported
 from splittraining.api.spec.client import ClientSpec
 from splittraining.api.spec.data import DataFormat, DataSpec
 from splittraining.api.spec.model import Initialization
+from splittraining.api.spec.operation import OnClientLoss
 from splittraining.api.spec.schedule import HandOff, ScheduleMode
 from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec, Topology
 from splittraining.api.spec.training import NumericsMode
@@ -19,6 +20,8 @@ FORMATS = (DataFormat.NPZ, DataFormat.CSV)
 INITIALIZATIONS = (Initialization.CLIENTS_ONLY, Initialization.SHARED)
 NUMERICS = (NumericsMode.EXACT,)
 RUN_MODES = (RunMode.TRAIN,)
+ON_CLIENT_LOSS = (OnClientLoss.WAIT, OnClientLoss.FAIL)
+"""Here a lost client always ends the run by name; Wait is the default, so that it cannot be refused."""
 
 
 def find_unsupported(spec: SplitTrainingSpec) -> list[NotSupported]:
@@ -29,16 +32,19 @@ def find_unsupported(spec: SplitTrainingSpec) -> list[NotSupported]:
         _refuse("spec.model.initialization", spec.model.initialization, INITIALIZATIONS),
         _refuse("spec.training.numerics.mode", spec.training.numerics.mode, NUMERICS),
         _refuse("spec.mode", spec.mode, RUN_MODES),
+        _refuse("spec.faultTolerance.onClientLoss", spec.fault_tolerance.on_client_loss, ON_CLIENT_LOSS),
     ]
     if spec.schedule.sequential is not None:
         found.append(_refuse("spec.schedule.sequential.handoff", spec.schedule.sequential.handoff, HAND_OFFS))
-    if spec.checkpoint is not None:
-        found.append(
-            NotSupported(
-                "spec.checkpoint is given, and checkpoints are not in this version",
-                remedy="leave spec.checkpoint out",
+    for path, is_given, feature in (
+        ("spec.checkpoint", spec.checkpoint is not None, "checkpoints are"),
+        ("spec.suspend", spec.suspend, "suspending is"),
+        ("spec.activeDeadlineSeconds", spec.active_deadline_seconds is not None, "a deadline is"),
+    ):
+        if is_given:
+            found.append(
+                NotSupported(f"{path} is given, and {feature} not in this version", remedy=f"leave {path} out")
             )
-        )
     for path, data in _iterate_data(spec.clients, spec.server.data):
         if data.format is not None:
             found.append(_refuse(f"{path}.format", data.format, FORMATS, or_else="a loader of your own (data.loader)"))

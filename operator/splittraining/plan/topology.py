@@ -64,6 +64,10 @@ def build_links(spec: SplitTrainingSpec) -> tuple[ContractLink, ...]:
             down.append(Cargo.ACTIVATIONS)
         links.append(ContractLink(sender=client.name, receiver=SERVER_PARTY, cargo=tuple(up)))
         links.append(ContractLink(sender=SERVER_PARTY, receiver=client.name, cargo=tuple(down)))
+    if SERVER_PARTY in holders:
+        # The server checks its own rows against the clients', for which it gets the key of the digests and no more.
+        first = links[0]
+        links[0] = first.model_copy(update={"cargo": (*first.cargo, Cargo.ROW_IDS_KEY)})
     sequential = spec.schedule.sequential
     hands_on = sequential is not None and sequential.handoff is not HandOff.NONE
     for sender in clients:

@@ -82,6 +82,24 @@ def test_the_three_first_topologies_run(build):
             id="Predict",
         ),
         pytest.param(
+            VANILLA.with_value("spec.faultTolerance.onClientLoss", "Skip"),
+            "spec.faultTolerance.onClientLoss: Skip is not in this version",
+            "Wait, Fail",
+            id="Skip",
+        ),
+        pytest.param(
+            VANILLA.with_value("spec.suspend", True),  # noqa: FBT003 - the value of a field
+            "spec.suspend is given, and suspending is not in this version",
+            "",
+            id="suspending",
+        ),
+        pytest.param(
+            VANILLA.with_value("spec.activeDeadlineSeconds", 60),
+            "spec.activeDeadlineSeconds is given, and a deadline is not in this version",
+            "",
+            id="a deadline",
+        ),
+        pytest.param(
             VANILLA.with_value("spec.checkpoint", {}),
             "spec.checkpoint is given, and checkpoints are not in this version",
             "",

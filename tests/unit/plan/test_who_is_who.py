@@ -132,3 +132,9 @@ def test_in_vertical_a_branch_that_has_the_labels_sends_and_gets_both():
 
 def test_where_the_server_has_the_labels_they_do_not_travel():
     assert Cargo.LABELS not in set().union(*list_cargo(a_labeled_server()).values())
+
+
+def test_a_server_with_labels_gets_the_key_of_row_ids_from_the_first_client_and_nothing_else_of_the_secret():
+    links = list_cargo(a_labeled_server())
+    assert [pair for pair, cargo in links.items() if Cargo.ROW_IDS_KEY in cargo] == [("imaging", "server")]
+    assert not [pair for pair, cargo in links.items() if Cargo.CLIENT_SECRET in cargo and "server" in pair]

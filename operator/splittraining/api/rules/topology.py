@@ -104,6 +104,13 @@ TOPOLOGY_RULES = (
         ".model.cutPoints",
     ),
     Rule(
+        "spec.clients[]",
+        "!has(self.cutPoints) || self.cutPoints.all(p, !has(p.owner))",
+        "a client owns its branch itself; remove the owner of clients[].cutPoints",
+        lambda client: all(point.owner is None for point in client.cut_points),
+        ".cutPoints",
+    ),
+    Rule(
         "spec",
         "self.topology == 'MultiTask' ? size(self.tasks) > 0 : size(self.tasks) == 0",
         "MultiTask names its outputs in tasks, and no other topology has any; add tasks or remove them",

@@ -19,6 +19,10 @@ def _adam_defaults(optimizer: OptimizerSpec) -> bool:
     return (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == ("0.9", "0.999", "1e-8")
 
 
+def _betas_below_one(optimizer: OptimizerSpec) -> bool:
+    return float(optimizer.beta1) < 1 and float(optimizer.beta2) < 1
+
+
 def _metrics_fit(training: TrainingSpec) -> bool:
     return not training.evaluation.metrics or training.loss.name in _SCORED
 
@@ -58,6 +62,13 @@ TRAINING_RULES = (
         "self.name != 'SGD' || (self.beta1 == '0.9' && self.beta2 == '0.999' && self.epsilon == '1e-8')",
         "SGD has no beta1, beta2 or epsilon; remove them, or use Adam",
         lambda optimizer: optimizer.name is not OptimizerName.SGD or _adam_defaults(optimizer),
+        ".beta1",
+    ),
+    Rule(
+        "spec.training.optimizer",
+        "double(self.beta1) < 1.0 && double(self.beta2) < 1.0",
+        "beta1 and beta2 weigh the past and lie below 1; choose smaller ones, such as 0.9 and 0.999",
+        _betas_below_one,
         ".beta1",
     ),
     Rule(
