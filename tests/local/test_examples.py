@@ -35,12 +35,14 @@ def test_01_two_hospitals_reach_95_percent(tmp_path: Path) -> None:
 def test_02_the_server_trains_without_a_label(tmp_path: Path) -> None:
     folder, metrics = run_example("02-u-shaped-no-labels", tmp_path)
     assert metrics["accuracy"] >= 0.93
+    assert metrics["auc_mean" if "auc_mean" in metrics else "auc"] >= 0.97
     plan = json.loads((folder / "server" / "plan.json").read_text("utf-8"))
     assert "Label" not in {value["source"] for value in plan["wirePlan"]["values"]}
 
 
 def test_03_three_institutions_and_a_label_holder_join(tmp_path: Path) -> None:
     _, metrics = run_example("03-vertical-modalities", tmp_path)
+    assert metrics["accuracy"] >= 0.93
     assert metrics["auc"] >= 0.97
 
 

@@ -189,6 +189,15 @@ def test_a_run_is_refused(
     assert not missing, message
 
 
+@pytest.mark.slow  # one more run; without --debug every other test here sees that there is none
+def test_a_partys_traceback_is_shown_with_debug(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    manifest = a_case_of("build_branching").write(tmp_path)
+    assert main(["run", "--debug", "-f", str(manifest), "--runs", str(tmp_path / "runs")]) == ExitCode.MODEL_INVALID
+    message = capfd.readouterr().err
+    assert "Traceback (most recent call last)" in message
+    assert message.splitlines()[-1].startswith("error: ")
+
+
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from safetensors.torch import load_file
 
 from splittraining.local.launcher import build_environment
 from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret
-from support.cases import Case, a_u_shaped_case
+from support.cases import Case, a_u_shaped_case, a_vertical_case
 from support.runs import FinishedRun, run_case
 from support.spying import MEMORY, RECORDED, SpyLauncher, find_canaries, find_in_folder, make_known_bytes
 
@@ -36,53 +39,117 @@ def a_case_with_canaries() -> Case:
     return case.changed(widen)
 
 
-@pytest.fixture(scope="module")
-def observed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, FinishedRun, Path]:
-    folder = tmp_path_factory.mktemp("observed")
-    case = a_case_with_canaries()
+def a_joint_case_with_canaries() -> Case:
+    """A Vertical training whose patients have names that are nowhere by chance."""
+    case = a_vertical_case()
+    for parts in case.tables.values():
+        for table in parts.values():
+            table["id"] = np.array([name_patient(each) for each in table["id"]])
+    return case.changed(lambda spec: spec["model"].update(initialization="ClientsOnly"))
+
+
+def name_patient(number: str) -> str:
+    return f"{number}-{hashlib.sha256(number.encode()).hexdigest()[:12]}"
+
+
+Observed = tuple[Case, FinishedRun, Path]
+
+
+def observe(case: Case, folder: Path) -> Observed:
     launcher = SpyLauncher(folder / "seen", environment=build_environment(intra_op_threads=1))
     run = run_case(case, folder, launcher=launcher)
     assert run.outcome.exit_code == 0, run.outcome
     return case, run, folder / "seen"
 
 
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> Observed:
+    return observe(a_case_with_canaries(), tmp_path_factory.mktemp("observed"))
+
+
 def list_canaries(case: Case, run: FinishedRun) -> list[tuple[str, bytes]]:
     table = case.tables["north"]["train"]
-    secret = ClientSecret(make_known_bytes(SECRET_BYTES))
-    weights = load_file(run.folder / "south" / "result" / "segments.safetensors")
     return [
         ("a row of features", table["x"][0].tobytes()),
         ("another client's row of features", case.tables["south"]["train"]["x"][1].tobytes()),
         ("a label", table["y"][0].tobytes()),
         ("a test label", case.tables["south"]["test"]["y"][1].tobytes()),
-        ("the clients' secret", secret.secret),
-        ("the seed of the clients' weights", secret.initialization_seed.to_bytes(8, "little")),
-        ("the key of the row-id digests", secret.row_ids_key),
-        *((f"client weight {name}", weights[name].numpy().tobytes()[:24]) for name in weights),
+        *list_secrets(),
+        *list_weights(run, "south"),
     ]
 
 
-def test_the_server_receives_none_of_it(observed: tuple[Case, FinishedRun, Path]) -> None:
+def list_joint_canaries(case: Case, run: FinishedRun) -> list[tuple[str, bytes]]:
+    lab = case.tables["lab"]["train"]
+    row = np.stack([lab[column] for column in ("f0", "f1", "f2")], axis=1)[0]
+    ids = [str(name).encode() for part in case.tables["registry"].values() for name in part["id"]]
+    return [
+        ("a row of features", row.tobytes()),
+        *((f"patient {name.decode()}", name) for name in ids),
+        *list_secrets(),
+        *(weight for party in ("lab", "ward") for weight in list_weights(run, party)),
+    ]
+
+
+def list_secrets() -> list[tuple[str, bytes]]:
+    secret = ClientSecret(make_known_bytes(SECRET_BYTES))
+    return [
+        ("the clients' secret", secret.secret),
+        ("the seed of the clients' weights", secret.initialization_seed.to_bytes(8, "little")),
+        ("the key of the row-id digests", secret.row_ids_key),
+    ]
+
+
+def list_weights(run: FinishedRun, party: str) -> list[tuple[str, bytes]]:
+    weights = load_file(run.folder / party / "result" / "segments.safetensors")
+    return [(f"client weight {name}", tensor.numpy().tobytes()[:24]) for name, tensor in weights.items()]
+
+
+def with_text_forms(canaries: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """Adds what a canary looks like in JSON and logs: hexadecimal, base64 from any position, a number's digits."""
+    seed = ClientSecret(make_known_bytes(SECRET_BYTES)).initialization_seed
+    forms = [*canaries, ("the seed in digits", str(seed).encode())]
+    for name, canary in canaries:
+        forms.append((f"{name} in hex", canary.hex().encode()))
+        for skipped in range(3):
+            whole = (len(canary) - skipped) // 3 * 3
+            forms.append((f"{name} in base64", base64.b64encode(canary[skipped : skipped + whole])))
+        if name.endswith(("features", "label")):
+            forms.append((f"{name} in digits", repr(float(np.frombuffer(canary, np.float32)[0])).encode()))
+    return forms
+
+
+def test_the_server_receives_none_of_it(observed: Observed) -> None:
     case, run, seen = observed
     received = seen / "server" / RECORDED
     assert received.stat().st_size > 0
-    assert find_canaries(received, list_canaries(case, run)) == []
+    assert find_canaries(received, with_text_forms(list_canaries(case, run))) == []
 
 
-def test_the_servers_folder_holds_none_of_it(observed: tuple[Case, FinishedRun, Path]) -> None:
+def test_the_servers_folder_holds_none_of_it(observed: Observed) -> None:
     case, run, _ = observed
-    assert find_in_folder(run.folder / "server", list_canaries(case, run)) == []
+    assert find_in_folder(run.folder / "server", with_text_forms(list_canaries(case, run))) == []
 
 
-def test_the_servers_memory_holds_none_of_it_at_the_end(observed: tuple[Case, FinishedRun, Path]) -> None:
+def test_the_servers_memory_holds_none_of_it_at_the_end(observed: Observed) -> None:
     case, run, seen = observed
     assert find_canaries(seen / "server" / MEMORY, list_canaries(case, run)) == []
 
 
-def test_the_search_would_find_it_where_it_is(observed: tuple[Case, FinishedRun, Path]) -> None:
+def test_the_search_would_find_it_where_it_is(observed: Observed) -> None:
     case, run, seen = observed
     found = find_canaries(seen / "north" / MEMORY, list_canaries(case, run))
     assert {"a row of features", "a label"} <= set(found)
     own = load_file(run.folder / "server" / "result" / "segments.safetensors")
     servers = [(name, tensor.numpy().tobytes()[:24]) for name, tensor in own.items()]
     assert find_in_folder(run.folder / "server", servers)
+
+
+@pytest.mark.slow  # one more run under observation
+def test_in_a_joint_training_the_server_sees_no_patient_and_no_column(tmp_path: Path) -> None:
+    case, run, seen = observe(a_joint_case_with_canaries(), tmp_path)
+    canaries = list_joint_canaries(case, run)
+    assert find_canaries(seen / "server" / RECORDED, with_text_forms(canaries)) == []
+    assert find_in_folder(run.folder / "server", with_text_forms(canaries)) == []
+    assert find_canaries(seen / "server" / MEMORY, canaries) == []
+    assert [name for name in find_canaries(seen / "registry" / MEMORY, canaries) if name.startswith("patient ")]
