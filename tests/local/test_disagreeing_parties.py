@@ -57,6 +57,10 @@ def forget_the_digest(document: Document) -> None:
     document["contract"]["training"]["seed"] = 6
 
 
+def read_other_rows(document: Document) -> None:
+    document["data"]["train"]["path"] = "test.npz"
+
+
 def replace_source(document: Document) -> None:
     path = Path(document["sourcePath"])
     other = path.with_name("other-source")
@@ -74,6 +78,12 @@ def replace_source(document: Document) -> None:
             forget_the_digest,
             ["the party document's contract has digest"],
             id="a document that lies",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            read_other_rows,
+            ["the party document's own plan (claim, paths and columns of its data) has digest"],
+            id="other files than its own plan names",
             marks=pytest.mark.slow,
         ),
         pytest.param(

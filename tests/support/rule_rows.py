@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from support.builders import (
@@ -79,6 +79,22 @@ MULTI_HOP = _a_multi_hop_training()
 MULTI_TASK = _a_multi_task_training()
 LABELED_SERVER = _a_labeled_server()
 ADAM = {"name": "Adam", "learningRate": "0.01"}
+
+
+def _paths(place: str, training: TrainingBuilder) -> Iterator[Row]:
+    """Paths of one data file, the file being that of the rule's place."""
+    file = place.replace("[]", ".0")
+
+    def name(paths: Sequence[str]) -> dict[str, TrainingBuilder]:
+        return {f"{path} as {place}": training.with_value(f"{file}.path", path) for path in paths}
+
+    yield from _rows(
+        place,
+        "a path stays inside its volume",
+        refused=name(["..", "../rows.npz", "a/../../rows.npz", "a/.."]),
+        accepted=name(["rows.npz", "a/b/rows.npz", "..rows.npz", "rows..npz", "a../rows", "..."]),
+    )
+
 
 TOPOLOGY_ROWS = (
     *_rows(
@@ -235,6 +251,16 @@ DATA_ROWS = (
         },
         accepted={"a server with a format": LABELED_SERVER, "a server without data": VANILLA},
     ),
+    *(
+        row
+        for place, training in (
+            ("spec.clients[].data.train", VANILLA),
+            ("spec.clients[].data.test", VANILLA),
+            ("spec.server.data.train", LABELED_SERVER),
+            ("spec.server.data.test", LABELED_SERVER),
+        )
+        for row in _paths(place, training)
+    ),
     *_rows(
         "spec.clients[].data",
         "a client names each input once",
@@ -368,7 +394,8 @@ DATA_ROWS = (
         },
         accepted={
             "test rows at all parties": LABELED_SERVER,
-            "test rows nowhere": LABELED_SERVER.without("spec.clients.0.data.test")
+            "test rows nowhere": LABELED_SERVER.without("spec.training.evaluation")
+            .without("spec.clients.0.data.test")
             .without("spec.clients.1.data.test")
             .without("spec.server.data.test"),
             "a client without test rows in Sequential": VANILLA.without("spec.clients.1.data.test"),
@@ -466,6 +493,44 @@ TRAINING_ROWS = (
             "MSE without metrics": VANILLA.with_value("spec.training.loss.name", "MSE").without(
                 "spec.training.evaluation.metrics"
             ),
+        },
+    ),
+    *_rows(
+        "spec",
+        "metrics are computed over test rows",
+        refused={
+            "metrics and no test rows": VANILLA.without("spec.clients.0.data.test").without("spec.clients.1.data.test"),
+            "metrics and test rows nowhere, with labels at the server": LABELED_SERVER.without("spec.server.data.test")
+            .without("spec.clients.0.data.test")
+            .without("spec.clients.1.data.test"),
+        },
+        accepted={
+            "test rows at one client": VANILLA.without("spec.clients.0.data.test"),
+            "test rows at the server": LABELED_SERVER,
+            "neither metrics nor test rows": VANILLA.without("spec.training.evaluation")
+            .without("spec.clients.0.data.test")
+            .without("spec.clients.1.data.test"),
+        },
+    ),
+    *_rows(
+        "spec",
+        "CrossEntropy takes class numbers",
+        refused={
+            f"CrossEntropy of one {dtype} a row": VANILLA.with_value("spec.model.label.dtype", dtype)
+            for dtype in ("Float32", "Float64", "Bool")
+        },
+        accepted={
+            "CrossEntropy of class numbers": VANILLA,
+            "CrossEntropy of small class numbers": VANILLA.with_value("spec.model.label.dtype", "UInt8"),
+            "CrossEntropy of the chances of three classes": VANILLA.with_value(
+                "spec.model.label", {"dtype": "Float32", "shape": [3]}
+            ),
+            "MSE of one Float32 a row": VANILLA.with_value("spec.model.label.dtype", "Float32")
+            .with_value("spec.training.loss.name", "MSE")
+            .without("spec.training.evaluation.metrics"),
+            "a loss of one's own": VANILLA.with_value("spec.model.label.dtype", "Float32")
+            .with_value("spec.training.loss", {"entrypoint": "xray.loss:focal"})
+            .without("spec.training.evaluation"),
         },
     ),
 )

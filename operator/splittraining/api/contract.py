@@ -20,7 +20,7 @@ from splittraining.api.spec.schedule import ScheduleSpec
 from splittraining.api.spec.split_training import Topology
 from splittraining.api.spec.task import TaskSpec
 from splittraining.api.spec.training import TrainingSpec
-from splittraining.api.spec.types import PartyName
+from splittraining.api.spec.types import Namespace, PartyName
 
 CONTRACT_VERSION = 1
 
@@ -50,8 +50,8 @@ class ContractParty(Document):
     """Party name."""
     role: Role
     """Client or Server."""
-    namespace: Annotated[str, Field(max_length=63)] = ""
-    """Where the party runs, where it is not the training's own namespace."""
+    namespace: Namespace
+    """Where the party runs."""
     image: Annotated[str, Field(max_length=512)] = ""
     """Image the party runs; empty in a local run that names none."""
     cut_points: Annotated[tuple[CutPoint, ...], Field(max_length=16)] = ()

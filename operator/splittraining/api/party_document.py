@@ -79,6 +79,8 @@ class PartyDocument(Document):
     """What all parties agree on."""
     contract_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     """Digest of the contract, as the parties will show it to each other."""
+    plan_digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Digest of this party's own plan, which an approval names beside the contract's; no other party is told it."""
     rounds: Annotated[int, Field(ge=1, le=1000000)]
     """Rounds to train; not part of the contract."""
     server: Endpoint

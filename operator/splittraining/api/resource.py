@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from splittraining.api.base import Document
 from splittraining.api.errors import SpecInvalid
@@ -36,16 +36,28 @@ _KINDS = {
 
 
 class Metadata(Document):
-    """The part of the object's metadata that is read; Kubernetes owns the rest."""
-
-    model_config = ConfigDict(extra="ignore")
+    """The object's metadata: Kubernetes' own fields, so that a misspelled one is refused here as it is there."""
 
     name: PartyName
     """Name of the training, a DNS label of at most 40 characters that starts with a letter."""
     namespace: Namespace = DEFAULT_NAMESPACE
     """Namespace of the training."""
+    labels: dict[str, str] | None = None
+    """For people and tools to select by."""
+    annotations: dict[str, str] | None = None
+    """For people and tools to read."""
     uid: Annotated[str, Field(max_length=63)] = ""
-    """Set by the API server."""
+    """Set by the API server, as is all that follows."""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: AwareDatetime | None = None
+    deletion_timestamp: AwareDatetime | None = None
+    deletion_grace_period_seconds: int | None = None
+    generate_name: str = ""
+    finalizers: tuple[str, ...] | None = None
+    owner_references: tuple[dict[str, Any], ...] | None = None
+    managed_fields: tuple[dict[str, Any], ...] | None = None
+    self_link: str = ""
 
 
 class SplitTraining(Document):

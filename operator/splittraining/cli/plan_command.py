@@ -18,6 +18,7 @@ from splittraining.local.planner import cut_model
 from splittraining.local.row_counts import count_train_rows
 from splittraining.local.volumes import parse_pairs, resolve_volumes
 from splittraining.local.workspace import replace_file
+from splittraining.plan.party_plans import build_party_plan
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -32,7 +33,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(report.model_dump_json(by_alias=True, indent=2) + "\n")
     else:
-        sys.stdout.write(render_plan(report, accepted.training, _count_rows(accepted, manifest, arguments)))
+        rows = _count_rows(accepted, manifest, arguments)
+        sys.stdout.write(render_plan(report, accepted.training, rows, _compute_digests(accepted)))
     if arguments.pin:
         _pin(manifest, report)
     return ExitCode.OK
@@ -43,6 +45,13 @@ def _unpin(manifest: Manifest) -> Manifest:
     model = {name: value for name, value in spec["model"].items() if name != "wirePlanDigest"}
     training = {**manifest.training, "spec": {**spec, "model": model}}
     return Manifest(manifest.path, training, manifest.sources, manifest.replaced_sources)
+
+
+def _compute_digests(accepted: AcceptedTraining) -> dict[str, str]:
+    digests = {"contract": accepted.contract.compute_digest()}
+    for party in accepted.contract.parties:
+        digests[f"own plan of {party.name}"] = build_party_plan(accepted.training, party.name).compute_digest()
+    return digests
 
 
 def _count_rows(accepted: AcceptedTraining, manifest: Manifest, arguments: argparse.Namespace) -> dict[str, int]:

@@ -16,18 +16,21 @@ Link = tuple[str, str]
 _MAX_LAYERS = 6
 
 
-def render_plan(report: PlanReport, training: SplitTraining, train_rows: Mapping[str, int]) -> str:
+def render_plan(
+    report: PlanReport, training: SplitTraining, train_rows: Mapping[str, int], digests: Mapping[str, str]
+) -> str:
     """Renders a plan for people.
 
     Args:
         report: The plan.
         training: What was planned.
         train_rows: Training rows by client, as far as they are known.
+        digests: What institutions consent to, by its name: the contract and each party's own plan.
     """
     sections = [_render_segments(report), _render_values(report, training.spec.training.batch_size)]
     sections.append(_render_bytes(report.wire_plan, training, train_rows))
     sections.append(_render_notes(report))
-    sections.append(f"wire plan {report.wire_plan_digest}")
+    sections.append(_render_digests({"wire plan": report.wire_plan_digest, **digests}))
     return "\n\n".join(sections) + "\n"
 
 
@@ -112,6 +115,10 @@ def _render_notes(report: PlanReport) -> str:
     exactness = [f"inexact: {sentence}" for sentence in report.inexact]
     exactness = exactness or ["exact: equal to the unsplit model, bit for bit"]
     return "\n".join([*exactness, *(f"note: {sentence}" for sentence in report.notes)])
+
+
+def _render_digests(digests: Mapping[str, str]) -> str:
+    return f"Digests\n\n{render_table(['of', 'digest'], [[*row] for row in digests.items()])}"
 
 
 def _sum_batches(plan: WirePlan, num_rows: int, batch_size: int) -> dict[Link, int]:

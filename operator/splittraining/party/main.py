@@ -33,7 +33,8 @@ except ModuleNotFoundError:
 
 from splittraining.party.allocations import is_allocation_failure  # noqa: E402
 from splittraining.party.intake_client import Reporter, fetch_credentials  # noqa: E402
-from splittraining.party.training.assembly import assemble, check_source, find_owner  # noqa: E402
+from splittraining.party.training.agreement import check_agreed, check_source  # noqa: E402
+from splittraining.party.training.assembly import assemble, find_owner  # noqa: E402
 from splittraining.party.training.results import JsonLines, write_atomically, write_termination  # noqa: E402
 from splittraining.party.training.session import LinkCounts, Session, Surroundings  # noqa: E402
 from splittraining.party.training.share import ModelShare  # noqa: E402
@@ -69,6 +70,7 @@ def plan_party(document_path: str, *, debug: bool = False) -> int:
 
     def plan() -> None:
         document = read_document(document_path)
+        check_agreed(document)
         check_source(document)
         share = ModelShare(
             document.contract,

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from splittraining.api.contract import Contract, ContractParty
-from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.resource import SplitTraining
 from splittraining.api.spec.client import ClientSpec
-from splittraining.api.spec.split_training import SplitTrainingSpec
-from splittraining.plan.topology import build_links, get_data, get_role, list_parties
+from splittraining.plan.topology import build_links, get_data, get_member, get_namespace, get_role, list_parties
 
 
 def build_contract(training: SplitTraining, *, source_digest: str) -> Contract:
@@ -26,18 +24,19 @@ def build_contract(training: SplitTraining, *, source_digest: str) -> Contract:
         training=spec.training,
         schedule=spec.schedule,
         tasks=spec.tasks,
-        parties=tuple(_build_party(spec, name) for name in list_parties(spec)),
+        parties=tuple(_build_party(training, name) for name in list_parties(spec)),
         links=build_links(spec),
     )
 
 
-def _build_party(spec: SplitTrainingSpec, name: str) -> ContractParty:
-    member = spec.server if name == SERVER_PARTY else next(client for client in spec.clients if client.name == name)
+def _build_party(training: SplitTraining, name: str) -> ContractParty:
+    spec = training.spec
+    member = get_member(spec, name)
     data = get_data(spec, name)
     return ContractParty(
         name=name,
         role=get_role(name),
-        namespace=member.namespace or "",
+        namespace=get_namespace(training, name),
         image=member.image or spec.image or "",
         cut_points=member.cut_points if isinstance(member, ClientSpec) else (),
         inputs=data.inputs if data else (),

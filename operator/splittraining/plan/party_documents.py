@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from splittraining.api.contract import Contract
 from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Peer, Reporting
 from splittraining.api.resource import SplitTraining
+from splittraining.plan.party_plans import build_party_plan
 from splittraining.plan.topology import decide_device, get_data, get_role, list_parties
 
 
@@ -69,6 +70,7 @@ def _build_document(
         ),
         contract=contract,
         contract_digest=digest,
+        plan_digest=build_party_plan(training, party).compute_digest(),
         rounds=spec.rounds,
         server=run.server,
         intake=place.intake,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from splittraining.api.contract import Cargo, ContractLink, Role
 from splittraining.api.identity import SERVER_PARTY
+from splittraining.api.resource import SplitTraining
+from splittraining.api.spec.client import ClientSpec
 from splittraining.api.spec.data import DataSpec
 from splittraining.api.spec.pod import GPU_RESOURCE
 from splittraining.api.spec.schedule import HandOff
-from splittraining.api.spec.server import Device
+from splittraining.api.spec.server import Device, ServerSpec
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 
 
@@ -21,11 +23,21 @@ def get_role(party: str) -> Role:
     return Role.SERVER if party == SERVER_PARTY else Role.CLIENT
 
 
+def get_member(spec: SplitTrainingSpec, party: str) -> ServerSpec | ClientSpec:
+    """Returns what the manifest says of a party."""
+    if party == SERVER_PARTY:
+        return spec.server
+    return next(client for client in spec.clients if client.name == party)
+
+
+def get_namespace(training: SplitTraining, party: str) -> str:
+    """Returns where a party runs: as it says, else where the training is."""
+    return get_member(training.spec, party).namespace or training.metadata.namespace
+
+
 def get_data(spec: SplitTrainingSpec, party: str) -> DataSpec | None:
     """Returns a party's own data, or None where it holds none."""
-    if party == SERVER_PARTY:
-        return spec.server.data
-    return next(client.data for client in spec.clients if client.name == party)
+    return get_member(spec, party).data
 
 
 def find_label_holders(spec: SplitTrainingSpec) -> tuple[str, ...]:
@@ -37,7 +49,7 @@ def find_label_holders(spec: SplitTrainingSpec) -> tuple[str, ...]:
 
 def decide_device(spec: SplitTrainingSpec, party: str) -> Device:
     """Decides where a party's tensors live: as it says, else CUDA exactly if its pod asks for a GPU."""
-    member = spec.server if party == SERVER_PARTY else next(c for c in spec.clients if c.name == party)
+    member = get_member(spec, party)
     if member.device is not None:
         return member.device
     limits = member.pod.resources.limits

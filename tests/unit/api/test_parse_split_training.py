@@ -24,9 +24,29 @@ def test_a_manifest_without_a_namespace_goes_to_the_default_one():
     assert VANILLA.without("metadata.namespace").build().metadata.namespace == "default"
 
 
-def test_metadata_that_others_write_is_passed_over():
-    marked = VANILLA.with_value("metadata.labels", {"team": "imaging"}).with_value("metadata.generation", 3)
-    assert marked.build() == VANILLA.build()
+def test_metadata_as_the_api_server_returns_it_is_read():
+    returned = {
+        "name": "chest-xray",
+        "namespace": "trial",
+        "labels": {"team": "imaging"},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"},
+        "uid": "3f0d0c5e-9a8e-4f6e-8a57-0d3f9b2f6c11",
+        "resourceVersion": "4711",
+        "generation": 3,
+        "creationTimestamp": "2026-01-02T03:04:05Z",
+        "deletionTimestamp": "2026-01-02T03:04:05Z",
+        "deletionGracePeriodSeconds": 0,
+        "finalizers": ["foregroundDeletion"],
+        "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "lead", "uid": "1"}],
+        "managedFields": [{"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:spec": {}}}],
+    }
+    training = VANILLA.with_value("metadata", returned).build()
+    assert (training.metadata.generation, training.metadata.labels) == (3, {"team": "imaging"})
+    assert training.spec == VANILLA.build().spec
+
+
+def test_metadata_as_older_tools_write_it_is_read():
+    assert VANILLA.with_value("metadata.creationTimestamp", None).build().spec == VANILLA.build().spec
 
 
 def test_what_was_read_can_be_written_and_read_again():
@@ -51,6 +71,11 @@ def test_a_whole_number_of_gpus_may_stand_unquoted():
             VANILLA.with_value("spec.training.optimizer.learnigRate", "0.1"),
             "spec.training.optimizer.learnigRate: no such field; did you mean learningRate?",
             id="a typo further down",
+        ),
+        pytest.param(
+            VANILLA.with_value("metadata.nmespace", "trial"),
+            "metadata.nmespace: no such field; did you mean namespace?",
+            id="a typo in the metadata",
         ),
         pytest.param(
             VANILLA.with_value("spec.clients.1.data.trian", {}),

@@ -11,7 +11,7 @@ def build(**schedule):
 
 
 def test_a_plan_names_owners_values_and_bytes_of_a_step():
-    text = render_plan(build_plan_report(), build(), {})
+    text = render_plan(build_plan_report(), build(), {}, {})
     for part in ("client", "head, head.out", "195", "4 x 3", "Float32", str(4 * UP), str(4 * DOWN), "sha256:"):
         assert part in text
     assert "exact: equal to the unsplit model" in text
@@ -21,9 +21,16 @@ def test_a_plan_names_owners_values_and_bytes_of_a_step():
 
 def test_what_is_not_exact_is_said():
     report = build_plan_report().model_copy(update={"inexact": ("head uses a fused kernel",)})
-    text = render_plan(report, build(), {})
+    text = render_plan(report, build(), {}, {})
     assert "inexact: head uses a fused kernel" in text
     assert "exact: equal" not in text
+
+
+def test_what_institutions_consent_to_is_listed_by_digest():
+    text = render_plan(build_plan_report(), build(), {}, {"contract": "sha256:c0", "own plan of st-mary": "sha256:a1"})
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.partition("Digests")[2].splitlines()]
+    assert ["contract", "sha256:c0"] in lines
+    assert ["own plan of st-mary", "sha256:a1"] in lines
 
 
 def test_bytes_of_a_round_count_every_clients_rows_and_epochs():

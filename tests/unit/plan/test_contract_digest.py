@@ -20,7 +20,6 @@ def compute_digest(training: TrainingBuilder, source_digest: str = SOURCE) -> st
     ("path", "value"),
     [
         ("metadata.name", "another-trial"),
-        ("metadata.namespace", "elsewhere"),
         ("spec.rounds", 21),
         ("spec.suspend", True),
         ("spec.activeDeadlineSeconds", 60),
@@ -35,6 +34,7 @@ def compute_digest(training: TrainingBuilder, source_digest: str = SOURCE) -> st
         ("spec.clients.0.data.test.path", "other.npz"),
         ("spec.server.pod", {"nodeSelector": {"gpu": "a100"}}),
         # A default written out is the same training.
+        ("spec.clients.1.namespace", "trial"),
         ("spec.training.numerics.mode", "Exact"),
         ("spec.model.initialization", "ClientsOnly"),
     ],
@@ -64,6 +64,7 @@ def test_what_may_change_or_is_nobody_elses_business_does_not_move_the_digest(pa
         ("spec.schedule.sequential.turn.length", 2),
         ("spec.image", "registry.example/party:0.2.0"),
         ("spec.server.image", "registry.example/party:0.2.0"),
+        ("metadata.namespace", "elsewhere"),
         ("spec.clients.1.namespace", "st-luke"),
         ("spec.clients.1.name", "st-john"),
         ("spec.clients.0.data.inputs.0.columns", ["pixels"]),

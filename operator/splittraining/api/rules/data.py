@@ -67,6 +67,13 @@ _FORMAT_OR_LOADER = (
     lambda data: data is None or (data.format is None) != (data.loader is None),
 )
 
+_STAYS_BELOW = (
+    "!self.path.matches('(^|/)[.][.](/|$)')",
+    "a path stays inside its volume; remove the .. from it, or name another claim",
+    lambda file: ".." not in file.path.split("/"),
+    ".path",
+)
+
 DATA_RULES = (
     Rule(
         "spec.model",
@@ -77,6 +84,10 @@ DATA_RULES = (
     ),
     Rule("spec.clients[].data", *_FORMAT_OR_LOADER),
     Rule("spec.server.data", *_FORMAT_OR_LOADER),
+    Rule("spec.clients[].data.train", *_STAYS_BELOW),
+    Rule("spec.clients[].data.test", *_STAYS_BELOW),
+    Rule("spec.server.data.train", *_STAYS_BELOW),
+    Rule("spec.server.data.test", *_STAYS_BELOW),
     Rule(
         "spec.clients[].data",
         "!has(self.inputs) || self.inputs.all(i, self.inputs.exists_one(j, j.name == i.name))",

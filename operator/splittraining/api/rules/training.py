@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from splittraining.api.rules.rule import Rule
+from splittraining.api.rules.rule import Rule, list_data
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 from splittraining.api.spec.training import LossName, NumericsMode, OptimizerName, OptimizerSpec, TrainingSpec
+from splittraining.api.wire_plan import DType
 
 _SCORED = (LossName.CROSS_ENTROPY, LossName.BCE_WITH_LOGITS)
 _NOTHING = ("0", "0.0")
+_WHOLE = (DType.INT64, DType.INT32, DType.INT16, DType.INT8, DType.UINT8)
 
 
 def _has_loss(spec: SplitTrainingSpec) -> bool:
@@ -25,6 +27,17 @@ def _betas_below_one(optimizer: OptimizerSpec) -> bool:
 
 def _metrics_fit(training: TrainingSpec) -> bool:
     return not training.evaluation.metrics or training.loss.name in _SCORED
+
+
+def _classes_are_whole_numbers(spec: SplitTrainingSpec) -> bool:
+    label = spec.model.label
+    if spec.training.loss.name is not LossName.CROSS_ENTROPY or label is None or label.shape:
+        return True
+    return label.dtype in _WHOLE
+
+
+def _metrics_have_rows(spec: SplitTrainingSpec) -> bool:
+    return not spec.training.evaluation.metrics or any(data.test is not None for data in list_data(spec))
 
 
 TRAINING_RULES = (
@@ -78,5 +91,22 @@ TRAINING_RULES = (
         "Accuracy and AUC are computed for CrossEntropy and BCEWithLogits; remove evaluation.metrics",
         _metrics_fit,
         ".evaluation.metrics",
+    ),
+    Rule(
+        "spec",
+        "size(self.training.evaluation.metrics) == 0 || self.clients.exists(c, has(c.data) && has(c.data.test))"
+        " || (has(self.server.data) && has(self.server.data.test))",
+        "metrics are computed over test rows; add data.test at a party, or remove training.evaluation.metrics",
+        _metrics_have_rows,
+        ".training.evaluation.metrics",
+    ),
+    # A label of several numbers may hold the chances of the classes, which CrossEntropy takes too.
+    Rule(
+        "spec",
+        "!has(self.training.loss.name) || self.training.loss.name != 'CrossEntropy' || !has(self.model.label)"
+        f" || size(self.model.label.shape) > 0 || self.model.label.dtype in {[dtype.value for dtype in _WHOLE]}",
+        "CrossEntropy takes class numbers; set model.label.dtype to Int64, or use BCEWithLogits or MSE",
+        _classes_are_whole_numbers,
+        ".model.label.dtype",
     ),
 )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 
-from splittraining.api.contract import Contract, Role, compute_source_digest
-from splittraining.api.errors import ContractMismatch
+from splittraining.api.contract import Contract, Role
 from splittraining.api.party_document import PartyDocument
 from splittraining.api.spec.data import DataFile
 from splittraining.api.spec.schedule import ScheduleMode
@@ -20,6 +18,7 @@ from splittraining.party.data.dataset import Dataset, load_dataset
 from splittraining.party.data.row_ids import compute_row_ids_digest, order_by_id
 from splittraining.party.model.arguments import parse_arguments
 from splittraining.party.model.build import load_entrypoint
+from splittraining.party.training.agreement import check_agreed, check_source
 from splittraining.party.training.engine import StepEngine
 from splittraining.party.training.feed import BatchFeed
 from splittraining.party.training.fingerprint import compute_fingerprint, prepare_numerics, select_device
@@ -105,7 +104,7 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     Raises:
         SplitTrainingError: for anything in the contract, the model, the data or the device that cannot be used.
     """
-    check_contract(document)
+    check_agreed(document)
     contract = document.contract
     numerics = contract.training.numerics
     device = select_device(document.device)
@@ -129,40 +128,6 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     )
     fingerprint = compute_fingerprint(intra_op_threads=numerics.intra_op_threads, device=device)
     return Assembly(document, share, engine, train, test, device, fingerprint, progress)
-
-
-def check_contract(document: PartyDocument) -> None:
-    """Refuses a document whose contract is not the one whose digest it names: the peers are shown the digest.
-
-    Raises:
-        ContractMismatch: with both digests.
-    """
-    computed = document.contract.compute_digest()
-    if computed != document.contract_digest:
-        raise ContractMismatch(
-            f"the party document's contract has digest {computed}",
-            allowed=f"the digest that it names, {document.contract_digest}",
-            remedy="let the operator, or the local run, write the document anew",
-        )
-
-
-def check_source(document: PartyDocument) -> None:
-    """Refuses source files that are not those the contract names.
-
-    Raises:
-        ContractMismatch: with both digests.
-    """
-    expected = document.contract.source_digest
-    if not document.source_path:
-        return
-    files = {path.name: path.read_bytes() for path in sorted(Path(document.source_path).glob("*.py"))}
-    given = compute_source_digest(files)
-    if given != expected:
-        raise ContractMismatch(
-            f"the model's source files {sorted(files)} have digest {given}",
-            allowed=f"the source that the contract names, {expected}",
-            remedy="give every party the same source files",
-        )
 
 
 def _load_data(document: PartyDocument) -> tuple[Dataset | None, Dataset | None]:

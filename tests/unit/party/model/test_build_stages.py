@@ -19,7 +19,7 @@ LABEL = DataLabel(columns=("y",))
 
 def contract(topology: str, *cuts: str, parties: tuple[ContractParty, ...] = ()) -> Contract:
     inputs = [InputSpec(name=name, dtype=DType.FLOAT32, shape=(2,)) for name in ("x", "y")]
-    server = ContractParty(name="server", role=Role.SERVER)
+    server = ContractParty(name="server", role=Role.SERVER, namespace="trial")
     document: dict[str, Any] = {
         "topology": topology,
         "model": {"entrypoint": "m:f", "inputs": inputs, "cutPoints": [CutPoint(layer=cut) for cut in cuts]},
@@ -38,6 +38,7 @@ def party(name: str, *inputs: str, cut: str = "", label: DataLabel | None = None
     return ContractParty(
         name=name,
         role=Role.SERVER if name == "server" else Role.CLIENT,
+        namespace="trial",
         inputs=tuple(DataInput(name=item, columns=(item,)) for item in inputs),
         cut_points=(CutPoint(layer=cut),) if cut else (),
         label=label,
