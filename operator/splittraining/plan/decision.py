@@ -1,0 +1,55 @@
+"""What is to be done about one training. Whoever carries it out decides nothing."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from splittraining.api.status import SplitTrainingStatus
+
+Manifest = dict[str, Any]
+
+
+class EventKind(enum.StrEnum):
+    """How Kubernetes sorts events."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingEvent:
+    """One sentence for the training's event list."""
+
+    kind: EventKind
+    reason: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An object to delete: exactly this one, not a namesake."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Carried out in this order: delete, apply, status, events.
+
+    A new attempt is first written into the status and started at the next look: a controller that dies in between then
+    finds what it meant to do.
+    """
+
+    status: SplitTrainingStatus
+    apply: tuple[Manifest, ...] = ()
+    """Wanted as they are; what is already so need not be written."""
+    delete: tuple[Reference, ...] = ()
+    events: tuple[TrainingEvent, ...] = ()
+    requeue_after_s: float | None = None
+    """When to look again although nothing happened; None: only when something does."""
