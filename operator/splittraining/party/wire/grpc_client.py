@@ -45,6 +45,10 @@ _REFUSED_HANDSHAKE = (
 """What gRPC's details hold, in lower case, when TLS and not the network is why there is no connection."""
 
 
+_UNKNOWN_NAME = "dns resolution failed"
+"""The same, when the server's name does not resolve: a Service may not be known yet. Then the name itself stands in the
+details, whatever words it holds."""
+
 _SILENT_END = "Socket closed"
 """What they hold when the server may have refused this party's certificate, or may just have gone."""
 
@@ -124,6 +128,8 @@ def decide_refusal(failure: DialFailure, server: PartyIdentity) -> SplitTraining
     goodbye = parse_goodbye_json(failure.details)
     if goodbye is not None:
         return build_refusal(goodbye)
+    if _UNKNOWN_NAME in failure.details.lower():
+        return None
     if failure.tls_refusal or any(mark in failure.details.lower() for mark in _REFUSED_HANDSHAKE):
         return IdentityRefused(
             f"the TLS handshake with {server.party} failed: {failure.tls_refusal or failure.details}",
