@@ -286,6 +286,12 @@ def test_a_dial_that_nobody_answers_ends_with_a_start_timeout() -> None:
         dial(a_site().admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=0.5)
 
 
+def test_a_name_that_does_not_resolve_is_waited_for_whatever_it_is_called() -> None:
+    endpoint = Endpoint(host="certificate-study.invalid", port=7443)
+    with pytest.raises(StartTimeout, match=r"server did not answer at certificate-study\.invalid:7443 for 0\.3 s"):
+        dial(a_site().admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=0.3)
+
+
 def test_a_relay_that_closes_every_connection_is_no_refusal() -> None:
     with socket.socket() as relay:
         relay.bind(("127.0.0.1", 0))

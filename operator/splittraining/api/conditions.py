@@ -154,6 +154,7 @@ class FailedReason(enum.StrEnum):
     PEER_FAILED = "PeerFailed"
     START_TIMEOUT = "StartTimeout"
     STALLED = "Stalled"
+    NETWORK_OPEN = "NetworkOpen"
     OUT_OF_MEMORY = "OutOfMemory"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     TOO_MANY_RESTARTS = "TooManyRestarts"

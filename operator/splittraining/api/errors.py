@@ -17,6 +17,7 @@ SplitTrainingError
 ├── PeerFailed           another party ended with an error        77
 ├── StartTimeout         not every party came                     78
 ├── Stalled              no progress                              79
+├── NetworkOpen          policies that nobody enforces            80
 └── OutOfMemory          an allocation failed                     137
 """
 
@@ -152,6 +153,12 @@ class Stalled(SplitTrainingError):
     """A party is connected and makes no progress."""
 
     exit_code = ExitCode.STALLED
+
+
+class NetworkOpen(SplitTrainingError):
+    """A connection that network policies must forbid is open."""
+
+    exit_code = ExitCode.NETWORK_OPEN
 
 
 class OutOfMemory(SplitTrainingError):

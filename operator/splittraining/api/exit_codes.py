@@ -1,6 +1,7 @@
 """Exit codes of a party and of the commands. Numbers are given once and never reused; docs/exit-codes.md has the rows.
 
-64-74: somebody must change something (a manifest, data, code, a device): trying again as it is cannot help.
+64-74 and 80: somebody must change something (a manifest, data, code, a device, the cluster's network): trying again as
+it is cannot help.
 75-79: a peer or the machine went away: trying again can help, and an operator counts the tries itself.
 """
 
@@ -31,6 +32,7 @@ class ExitCode(enum.IntEnum):
     PEER_FAILED = 77
     START_TIMEOUT = 78
     STALLED = 79
+    NETWORK_OPEN = 80
     INTERRUPTED = 130  # 128 + SIGINT, as shells count
     OUT_OF_MEMORY = 137  # 128 + SIGKILL: what the kernel's out-of-memory killer leaves behind
 
@@ -55,6 +57,7 @@ REMEDIES: dict[ExitCode, str] = {
     ExitCode.PEER_FAILED: "Another party ended with an error: its message says what to do.",
     ExitCode.START_TIMEOUT: "Look why the named parties never came, or raise startup.readyTimeoutSeconds.",
     ExitCode.STALLED: "Look at the log of the named party; raise faultTolerance.stallTimeoutSeconds for long steps.",
+    ExitCode.NETWORK_OPEN: "Use a network plugin that enforces NetworkPolicies, or say network.enforcement: Preferred.",
     ExitCode.INTERRUPTED: "Run the same command again with --restart.",
     ExitCode.OUT_OF_MEMORY: "Give the party more memory, or make training.batchSize smaller.",
 }

@@ -29,7 +29,7 @@ class Peer(Document):
 
 
 class Endpoint(Document):
-    """Where the server party listens, and where clients dial."""
+    """An address that is dialed or listened on."""
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
     """Name or address."""
@@ -41,7 +41,9 @@ class IntakeAccess(Document):
     """The door to certificates and reports."""
 
     url: Annotated[str, Field(max_length=2048)]
-    """Base URL, https."""
+    """Base URL, https: certificates, which every replica gives."""
+    report_url: Annotated[str, Field(max_length=2048)] = ""
+    """Base URL of the one that takes reports, https; empty means `url`. Its certificate is for its own host name."""
     bundle_path: Annotated[str, Field(max_length=4096)]
     """PEM file of the certificates that the door's own certificate must chain to."""
     token_path: Annotated[str, Field(max_length=4096)]
@@ -84,7 +86,10 @@ class PartyDocument(Document):
     rounds: Annotated[int, Field(ge=1, le=1000000)]
     """Rounds to train; not part of the contract."""
     server: Endpoint
-    """Where the server party listens and clients dial."""
+    """Where clients dial the server party."""
+    listen_host: Annotated[str, Field(max_length=253)] = ""
+    """Address that the server party binds, with the port of `server`; empty means the host of `server`. In a pod all
+    addresses (`0.0.0.0` or `::`), since the name that clients dial is not one of the pod's own."""
     intake: IntakeAccess
     """Where the party gets its certificate and sends its reports."""
     reporting: Reporting = Reporting()
@@ -97,6 +102,14 @@ class PartyDocument(Document):
     """Folder with the model's source files, or empty when the model is installed."""
     output_path: Annotated[str, Field(min_length=1, max_length=4096)]
     """Folder for results, metrics and logs."""
+    termination_path: Annotated[str, Field(max_length=4096)] = ""
+    """File that is also told how the party ended, as JSON of code, reason and message in at most 4096 bytes; or empty.
+    In a pod the container's termination log: all that is seen of a party that never got a certificate."""
+    isolation_probe: Endpoint | None = None
+    """An address that the network policies of this party must forbid. The party tries it once, before it reads data and
+    connects to its peers, and reports what it found; absent: nothing is tried."""
+    isolation_required: bool = False
+    """Whether a party that can reach that address ends before it reads any data."""
     device: Annotated[str, Field(pattern=r"^(CPU|CUDA)$")] = "CPU"
     """Where tensors live."""
     ready_timeout_seconds: Annotated[int, Field(ge=1)] = 600

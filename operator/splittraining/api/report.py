@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from splittraining.api.base import Document
 
@@ -22,6 +22,14 @@ class PartyState(enum.StrEnum):
     FINISHING = "Finishing"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+
+
+class Isolation(enum.StrEnum):
+    """Whether network policies hold a party, as far as the party itself can tell."""
+
+    UNKNOWN = "Unknown"  # not tried, or the try itself failed
+    ISOLATED = "Isolated"
+    OPEN = "Open"
 
 
 class Metric(Document):
@@ -82,6 +90,10 @@ class Report(Document):
     """Who has the turn, as far as this party knows."""
     device: Annotated[str, Field(max_length=63)] = ""
     """For example `cpu` or `cuda:0 NVIDIA H100`."""
+    isolation: Isolation = Isolation.UNKNOWN
+    """Whether an address that must be forbidden to this party is out of its reach."""
+    certificate_expiration_time: AwareDatetime | None = None
+    """When the party's leaf ends."""
     links: Annotated[tuple[LinkBytes, ...], Field(max_length=65)] = ()
     """Bytes per peer."""
     metrics: Annotated[tuple[Metric, ...], Field(max_length=32)] = ()

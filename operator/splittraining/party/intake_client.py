@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import threading
 import time
 from datetime import datetime, timedelta
@@ -58,13 +59,10 @@ def fetch_credentials(document: PartyDocument, *, now: datetime, timeout_s: floa
         .decode("ascii", "backslashreplace")
     )
     tls = build_client_context(read_roots(document.intake))
-    door = Door(document.intake, tls, timeout_s=min(timeout_s, _ANSWER_TIMEOUT_S))
+    door = Door(document.intake.url, tls, timeout_s=min(timeout_s, _ANSWER_TIMEOUT_S))
     key = generate_key()
     body = json.dumps({"csr": build_csr(key, identity).decode("ascii")}).encode()
-    try:
-        answer = _ask_until_answered(door, body, token, url=document.intake.url, timeout_s=timeout_s)
-    finally:
-        door.close()
+    answer = _ask_beside(door, body, token, url=document.intake.url, timeout_s=timeout_s)
     # The door may have opened late: its leaf is judged by the time at which it came, not by that of the call.
     arrived_at = now + timedelta(seconds=time.monotonic() - started_s)
     leaf_pem = answer.get("leaf")
@@ -90,7 +88,8 @@ class Reporter:
         tls = build_client_context(
             read_roots(document.intake), leaf_pem=credentials.leaf_pem, key_pem=credentials.key_pem
         )
-        self._door = Door(document.intake, tls, timeout_s=_REPORT_ANSWER_TIMEOUT_S)
+        url = document.intake.report_url or document.intake.url
+        self._door = Door(url, tls, timeout_s=_REPORT_ANSWER_TIMEOUT_S)
         self._period_s = document.reporting.period_milliseconds / 1000
         self._changed = threading.Condition()
         self._newest: Report | None = None
@@ -176,6 +175,28 @@ class Reporter:
         if not self._fault:
             _LOG.log(level, "%s", fault)
         self._fault = fault
+
+
+def _ask_beside(door: Door, body: bytes, token: str, *, url: str, timeout_s: float) -> dict[str, Any]:
+    """Asks in a thread of its own, so that a signal is heard at once while the caller waits.
+
+    Resolving a name blocks in the C library, which goes on after a signal: for tens of seconds where nobody answers.
+    """
+    answers: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_ask_until_answered(door, body, token, url=url, timeout_s=timeout_s))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            answers.put(error)
+        finally:
+            door.close()
+
+    threading.Thread(target=ask, name="splittraining-certificate", daemon=True).start()
+    answer = answers.get()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _ask_until_answered(door: Door, body: bytes, token: str, *, url: str, timeout_s: float) -> dict[str, Any]:

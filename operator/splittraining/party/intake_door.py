@@ -24,7 +24,7 @@ class Door:
     """Posts JSON to the intake, over a connection that is kept as long as it works.
 
     Args:
-        access: Where the door is.
+        url: Where the door is; its certificate must be for the host that stands here.
         tls: Whom to trust, and as whom to come.
         timeout_s: For each step of a request: connecting, sending, reading.
 
@@ -32,15 +32,15 @@ class Door:
         IdentityRefused: if the door's URL is not https.
     """
 
-    def __init__(self, access: IntakeAccess, tls: ssl.SSLContext, *, timeout_s: float) -> None:
-        parts = urlsplit(access.url)
+    def __init__(self, url: str, tls: ssl.SSLContext, *, timeout_s: float) -> None:
+        parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise IdentityRefused(
-                f"the intake's URL is {access.url!r}",
+                f"the intake's URL is {url!r}",
                 allowed="https://HOST[:PORT]",
-                remedy="correct intake.url of the party document: certificates and tokens travel over TLS only",
+                remedy="correct intake.url or intake.reportUrl of the party document: both doors speak TLS only",
             )
-        self._url = access.url
+        self._url = url
         self._base_path = parts.path.rstrip("/")
         self._connection = http.client.HTTPSConnection(parts.hostname, parts.port, context=tls, timeout=timeout_s)
 
@@ -93,7 +93,7 @@ class Door:
             raise ProtocolViolation(
                 f"{self._url} answered with status {status} and no JSON object",
                 allowed="the answers of a splittraining intake",
-                remedy="look at who answers at intake.url of the party document",
+                remedy="look at who answers at that address of the party document",
             )
         message = str(value.get("message", "no message"))
         if status == HTTPStatus.OK:

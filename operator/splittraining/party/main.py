@@ -7,6 +7,7 @@ party into an exit code, a sentence and the last report.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import signal
 import sys
@@ -17,10 +18,17 @@ from types import FrameType
 
 from pydantic import ValidationError
 
-from splittraining.api.errors import OutOfMemory, Preempted, SpecInvalid, SplitTrainingError, StorageFailed
+from splittraining.api.errors import (
+    NetworkOpen,
+    OutOfMemory,
+    Preempted,
+    SpecInvalid,
+    SplitTrainingError,
+    StorageFailed,
+)
 from splittraining.api.exit_codes import REMEDIES, ExitCode
 from splittraining.api.party_document import PartyDocument
-from splittraining.api.report import PartyState, Report
+from splittraining.api.report import Isolation, PartyState, Report
 from splittraining.party.logs import logging_to
 from splittraining.party.wire.tls import prepare_grpc_environment
 
@@ -35,10 +43,13 @@ from splittraining.party.allocations import is_allocation_failure  # noqa: E402
 from splittraining.party.intake_client import Reporter, fetch_credentials  # noqa: E402
 from splittraining.party.training.agreement import check_agreed, check_source  # noqa: E402
 from splittraining.party.training.assembly import assemble, find_owner  # noqa: E402
+from splittraining.party.training.device import describe_device, select_device  # noqa: E402
 from splittraining.party.training.results import JsonLines, write_atomically, write_termination  # noqa: E402
 from splittraining.party.training.session import LinkCounts, Session, Surroundings  # noqa: E402
 from splittraining.party.training.share import ModelShare  # noqa: E402
 from splittraining.party.training.telemetry import Telemetry  # noqa: E402
+from splittraining.party.wire.isolation import probe_isolation  # noqa: E402
+from splittraining.pki.credentials import Credentials  # noqa: E402
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,8 +58,8 @@ LOG_FILE = "log.jsonl"
 METRICS_FILE = "metrics.jsonl"
 PLAN_FILE = "plan.json"
 
-INTAKE_TIMEOUT_S = 60.0
-"""How long to knock at the intake's door: it runs before the parties start."""
+FAULT_TIMEOUT_S = 10.0
+"""How long a party that cannot train anyway knocks at the intake's door, to tell it why."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,26 +107,34 @@ def run_party(document_path: str, *, debug: bool = False, surroundings: Surround
         surroundings: Time, randomness and the like; the machine's own by default.
 
     Returns:
-        The exit code. Why it ended stands in ``termination.json`` and in the last report.
+        The exit code. Why it ended stands in ``termination.json``, where the document asks for it also in its
+        termination path, and in the last report.
     """
     try:
         document = read_document(document_path)
-        output = Path(document.output_path)
-        output.mkdir(parents=True, exist_ok=True)
     except SplitTrainingError as refused:
         _show(refused, debug=debug)
         return refused.exit_code
-    with logging_to(output / LOG_FILE, party=document.party, debug=debug):
+    output = Path(document.output_path)
+    paths = [output / TERMINATION_FILE]
+    if document.termination_path:
+        paths.append(Path(document.termination_path))
+    try:
+        log = _open_log(document, output, debug=debug)
+    except StorageFailed as unwritable:
+        _show(unwritable, debug=debug)
+        return _terminate(paths[1:], unwritable.exit_code, unwritable.reason, str(unwritable), debug=debug)
+    with log:
         preemption = _Preemption()
         error = _catch(lambda: _train(document, output, surroundings or Surroundings(), preemption))
         preemption.disarm()
         if error is None:
             _LOG.info("finished")
-            return _terminate(output, ExitCode.OK, "Finished", "", debug=debug)
+            return _terminate(paths, ExitCode.OK, "Finished", "", debug=debug)
         _LOG.error("%s: %s", error.reason, error, exc_info=error)
         if debug:
             _show(error, debug=debug)
-        return _terminate(output, error.exit_code, error.reason, str(error), debug=debug)
+        return _terminate(paths, error.exit_code, error.reason, str(error), debug=debug)
 
 
 def read_document(path: str) -> PartyDocument:
@@ -137,9 +156,36 @@ def read_document(path: str) -> PartyDocument:
         ) from error
 
 
+def _open_log(document: PartyDocument, output: Path, *, debug: bool) -> contextlib.ExitStack:
+    """Makes the party's folder and opens its log there.
+
+    Raises:
+        StorageFailed: if either cannot be done.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(logging_to(output / LOG_FILE, party=document.party, debug=debug))
+        except OSError as error:
+            raise StorageFailed(
+                f"the party's folder {output} cannot be written: {error.strerror or error}",
+                allowed="a folder on a volume that this party's user may write",
+                remedy="look at the volume's owner, group and mode, and at outputPath of the party document",
+            ) from error
+        return stack.pop_all()
+
+
 def _train(document: PartyDocument, output: Path, surroundings: Surroundings, preemption: _Preemption) -> None:
     """Runs the party; a failure is told to the intake before it is raised."""
-    credentials = fetch_credentials(document, now=surroundings.now(), timeout_s=INTAKE_TIMEOUT_S)
+    # First of all, since a GPU that is not there makes the rest vain. The intake is told, but not waited for long.
+    device = ""
+
+    def find_device() -> None:
+        nonlocal device
+        device = describe_device(select_device(document.device))
+
+    fault = _catch(find_device)
+    credentials = _fetch_credentials(document, surroundings, fault)
     counts = LinkCounts()
     telemetry = Telemetry(
         Report(
@@ -148,7 +194,8 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
             sequence=0,
             state=PartyState.STARTING,
             rounds=document.rounds,
-            device=document.device.lower(),
+            device=device,
+            certificate_expiration_time=credentials.not_after,
         ),
         sink=Reporter(document, credentials),
         metrics=JsonLines(output / METRICS_FILE),
@@ -158,6 +205,9 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
     )
 
     def train() -> None:
+        if fault is not None:
+            raise fault
+        _check_isolation(document, telemetry, surroundings)
         assembly = assemble(document, monotonic_s=surroundings.monotonic_s)
         _LOG.info("assembled: %s", assembly.fingerprint)
         write_atomically(output / PLAN_FILE, assembly.share.report.model_dump_json(by_alias=True).encode())
@@ -169,6 +219,43 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
         telemetry.fail(error, error.exit_code)
         raise error
     telemetry.finish()
+
+
+def _fetch_credentials(
+    document: PartyDocument, surroundings: Surroundings, fault: SplitTrainingError | None
+) -> Credentials:
+    """Gets the party's leaf. Where there is a fault already, a leaf is only good for telling it, and it goes first."""
+    timeout_s = float(document.ready_timeout_seconds)
+    if fault is not None:
+        timeout_s = min(timeout_s, FAULT_TIMEOUT_S)
+    try:
+        return fetch_credentials(document, now=surroundings.now(), timeout_s=timeout_s)
+    except Preempted:
+        raise
+    except SplitTrainingError as error:
+        if fault is None:
+            raise
+        _LOG.warning("the intake could not be told: %s", error)
+        raise fault from error
+
+
+def _check_isolation(document: PartyDocument, telemetry: Telemetry, surroundings: Surroundings) -> None:
+    """Tries what network policies must forbid, and reports what it found.
+
+    Raises:
+        NetworkOpen: if it is open and the document requires that it is not.
+    """
+    endpoint = document.isolation_probe
+    found = Isolation.UNKNOWN if endpoint is None else probe_isolation(endpoint, connect=surroundings.connect)
+    telemetry.record_isolation(found)
+    if endpoint is None or found is not Isolation.OPEN or not document.isolation_required:
+        telemetry.enter(PartyState.STARTING)
+        return
+    raise NetworkOpen(
+        f"{endpoint.host}:{endpoint.port} can be reached from this party, which network policies must forbid",
+        allowed="a network in which NetworkPolicies are enforced (network.enforcement: Required)",
+        remedy=REMEDIES[ExitCode.NETWORK_OPEN],
+    )
 
 
 class Unexpected(SplitTrainingError):
@@ -214,12 +301,14 @@ class _Preemption:
             raise Preempted("the party was asked to stop", remedy=REMEDIES[ExitCode.PREEMPTED])
 
 
-def _terminate(output: Path, code: ExitCode, reason: str, message: str, *, debug: bool) -> int:
-    try:
-        write_termination(output / TERMINATION_FILE, code=code, reason=reason, message=message)
-    except StorageFailed as error:
-        _show(error, debug=debug)
-        return code or error.exit_code
+def _terminate(paths: Sequence[Path], code: ExitCode, reason: str, message: str, *, debug: bool) -> int:
+    for path in paths:
+        try:
+            write_termination(path, code=code, reason=reason, message=message)
+        except StorageFailed as error:
+            _show(error, debug=debug)
+            # A result whose last word is lost is not a success; the next path, if any, is told so.
+            code, reason, message = (code, reason, message) if code else (error.exit_code, error.reason, str(error))
     return code
 
 

@@ -21,6 +21,9 @@ class RunPlace:
     server: Endpoint
     reporting: Reporting
     generation: int = 1
+    listen_host: str = ""
+    isolation_probe: Endpoint | None = None
+    isolation_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class PartyPlace:
     output_path: str
     data_path: str = ""
     source_path: str = ""
+    termination_path: str = ""
 
 
 def build_party_documents(
@@ -73,12 +77,16 @@ def _build_document(
         plan_digest=build_party_plan(training, party).compute_digest(),
         rounds=spec.rounds,
         server=run.server,
+        listen_host=run.listen_host,
         intake=place.intake,
         reporting=run.reporting,
         data=get_data(spec, party),
         data_path=place.data_path,
         source_path=place.source_path,
         output_path=place.output_path,
+        termination_path=place.termination_path,
+        isolation_probe=run.isolation_probe,
+        isolation_required=run.isolation_required,
         device=decide_device(spec, party),
         ready_timeout_seconds=spec.startup.ready_timeout_seconds,
         stall_timeout_seconds=spec.fault_tolerance.stall_timeout_seconds,

@@ -145,3 +145,25 @@ def test_close_is_bounded_when_the_door_never_answers(intake, tmp_path):
         started_s = time.monotonic()
         closing(reporter)
         assert time.monotonic() - started_s < FLUSH_TIMEOUT_S + 1
+
+
+def test_reports_go_to_a_door_of_their_own_where_there_is_one(intake, tmp_path):
+    document = intake.write_document(tmp_path)
+    with open_intake(SITE) as leader:
+        access = document.intake.model_copy(update={"report_url": leader.url.replace("127.0.0.1", "localhost")})
+        reporter = Reporter(document.model_copy(update={"intake": access}), PARTY)
+        closing(reporter)
+        assert sequence_of_next(leader) == 999
+    assert intake.reports.empty()
+
+
+def test_a_door_for_reports_must_be_certified_for_its_own_name(intake, tmp_path, log):
+    document = intake.write_document(tmp_path)
+    # The same door under a name that its certificate does not hold; the name of the other URL does not count.
+    access = document.intake.model_copy(update={"report_url": f"https://0.0.0.0:{intake.port}"})
+    reporter = Reporter(document.model_copy(update={"intake": access}), PARTY)
+    closing(reporter)
+    refused = log.get(timeout=5)
+    assert refused.levelno == logging.ERROR
+    assert "0.0.0.0" in refused.getMessage()
+    assert intake.reports.empty()

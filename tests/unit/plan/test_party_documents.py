@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -21,7 +22,7 @@ RUN = RunPlace(
 )
 
 
-def build_documents(training: SplitTraining) -> dict[str, PartyDocument]:
+def build_documents(training: SplitTraining, run: RunPlace = RUN) -> dict[str, PartyDocument]:
     places = {
         party: PartyPlace(
             intake=IntakeAccess(url="https://127.0.0.1:8443", bundle_path="/trust.pem", token_path=f"/{party}/token"),
@@ -31,7 +32,7 @@ def build_documents(training: SplitTraining) -> dict[str, PartyDocument]:
         for party in list_parties(training.spec)
     }
     contract = build_contract(training, source_digest="")
-    return build_party_documents(training, contract, run=RUN, places=places)
+    return build_party_documents(training, contract, run=run, places=places)
 
 
 def test_every_party_gets_a_document_with_one_contract():
@@ -91,3 +92,14 @@ def test_planning_twice_yields_the_same_documents():
 def test_a_document_can_be_written_and_read_back():
     for document in build_documents(a_vertical_training().build()).values():
         assert PartyDocument.model_validate(document.as_json_object()) == document
+
+
+def test_what_only_a_pod_needs_is_left_out_where_it_is_not_given():
+    training = a_vanilla_training().build()
+    told = build_documents(training)["server"].as_json_object()
+    assert not told.keys() & {"listenHost", "terminationPath", "isolationProbe", "isolationRequired"}
+    assert "reportUrl" not in told["intake"]
+    probe = Endpoint(host="10.96.0.1", port=443)
+    pod = build_documents(training, replace(RUN, listen_host="::", isolation_probe=probe, isolation_required=True))
+    assert (pod["server"].listen_host, pod["st-mary"].isolation_probe) == ("::", probe)
+    assert pod["st-mary"].isolation_required

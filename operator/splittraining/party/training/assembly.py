@@ -19,9 +19,10 @@ from splittraining.party.data.row_ids import compute_row_ids_digest, order_by_id
 from splittraining.party.model.arguments import parse_arguments
 from splittraining.party.model.build import load_entrypoint
 from splittraining.party.training.agreement import check_agreed, check_source
+from splittraining.party.training.device import select_device
 from splittraining.party.training.engine import StepEngine
 from splittraining.party.training.feed import BatchFeed
-from splittraining.party.training.fingerprint import compute_fingerprint, prepare_numerics, select_device
+from splittraining.party.training.fingerprint import compute_fingerprint, prepare_numerics
 from splittraining.party.training.loss import build_loss, parse_ignore_index
 from splittraining.party.training.metrics import MetricSet
 from splittraining.party.training.share import ModelShare

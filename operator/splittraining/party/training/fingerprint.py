@@ -9,32 +9,11 @@ from pathlib import Path
 
 import torch
 
-from splittraining.api.errors import DeviceUnavailable, NumericsInvalid
+from splittraining.api.errors import NumericsInvalid
 
 _WORKSPACE_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 _WORKSPACES = (":4096:8", ":16:8")
 _MAX_TEXT = 255
-
-
-def select_device(name: str) -> torch.device:
-    """Returns the device of a party document.
-
-    Args:
-        name: ``CPU`` or ``CUDA``.
-
-    Raises:
-        DeviceUnavailable: if CUDA is asked for and not there.
-    """
-    if name == "CPU":
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-        raise DeviceUnavailable(
-            f"device CUDA was asked for, but PyTorch {torch.__version__} ({built}) finds none",
-            allowed="CPU, or CUDA on a machine with a driver and a GPU that this process may use",
-            remedy="ask for a GPU in the party's pod.resources, look at the driver, or set device: CPU",
-        )
-    return torch.device("cuda", 0)
 
 
 def prepare_numerics(*, intra_op_threads: int, device: torch.device, exact: bool) -> None:

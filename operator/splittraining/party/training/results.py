@@ -30,7 +30,10 @@ MANIFEST_FILE = "manifest.json"
 """What the tensors belong to."""
 
 _MAX_MESSAGE = 2048
-"""Characters kept of a message; a Kubernetes termination log holds 4096 bytes in all."""
+"""Characters kept of a message."""
+
+_MAX_TERMINATION_BYTES = 4096
+"""What Kubernetes keeps of a termination log."""
 
 
 class ResultManifest(Document):
@@ -108,18 +111,30 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_termination(path: Path, *, code: int, reason: str, message: str) -> None:
-    """Writes how the party ended, as one small JSON object.
+    """Writes how the party ended, as one JSON object of at most 4096 bytes.
 
     In place and not by renaming: in a pod the path is a file that the kubelet has mounted, which cannot be replaced.
 
     Raises:
         StorageFailed: if the file cannot be written.
     """
-    rendered = json.dumps({"code": code, "reason": reason, "message": message[:_MAX_MESSAGE]})
-    with _naming_the_path(path), path.open("w", encoding="utf-8") as file:
-        file.write(rendered + "\n")
+    rendered = render_termination(code=code, reason=reason, message=message)
+    with _naming_the_path(path), path.open("wb") as file:
+        file.write(rendered)
         file.flush()
         os.fsync(file.fileno())
+
+
+def render_termination(*, code: int, reason: str, message: str) -> bytes:
+    """Renders how a party ended; a message that is too long loses its end and stays JSON."""
+    kept = message[:_MAX_MESSAGE]
+    while True:
+        # One character may take twelve bytes, so what has to go is found by trying.
+        rendered = json.dumps({"code": code, "reason": reason, "message": kept}).encode() + b"\n"
+        excess = len(rendered) - _MAX_TERMINATION_BYTES
+        if excess <= 0:
+            return rendered
+        kept = kept[: -max(1, excess // 12)]
 
 
 class JsonLines:

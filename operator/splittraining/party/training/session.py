@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 
 from splittraining.api.contract import Role
 from splittraining.api.identity import SERVER_PARTY, PartyIdentity
-from splittraining.api.party_document import PartyDocument
+from splittraining.api.party_document import Endpoint, PartyDocument
 from splittraining.api.report import LinkBytes, PartyState
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.conductor import Conductor
@@ -24,6 +25,7 @@ from splittraining.party.wire.goodbye import Goodbye, build_finished, build_good
 from splittraining.party.wire.grpc_client import dial
 from splittraining.party.wire.grpc_server import GrpcServer
 from splittraining.party.wire.handshake import PROTOCOL_VERSION, ExpectedHello, Hello, recv_hello, send_hello
+from splittraining.party.wire.isolation import Connect
 from splittraining.party.wire.link import Link
 from splittraining.pki.credentials import Credentials
 
@@ -38,11 +40,12 @@ def _keep(channel: Channel) -> Channel:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a party takes from outside: time, randomness, and a place to look at its channels from."""
+    """What a party takes from outside: time, randomness, a connection to try, a place to look at its channels from."""
 
     now: Callable[[], datetime] = _now
     monotonic_s: Callable[[], float] = time.monotonic
     entropy: Callable[[int], bytes] = os.urandom
+    connect: Connect = socket.create_connection
     wrap_channel: Callable[[Channel], Channel] = _keep
 
 
@@ -136,7 +139,7 @@ class Session:
     def _run_server(self) -> None:
         server = GrpcServer(
             self._credentials,
-            self._document.server,
+            get_listening(self._document),
             expected=self._peers,
             progress=self._assembly.progress,
             settings=self._settings,
@@ -237,6 +240,11 @@ def close_all(channels: Sequence[Channel], goodbye: Goodbye) -> None:
     with ThreadPoolExecutor(max_workers=max(1, len(channels))) as pool:
         for channel in channels:
             pool.submit(channel.close, goodbye)
+
+
+def get_listening(document: PartyDocument) -> Endpoint:
+    """Returns where the server party listens: in a pod not at the name by which it is dialed."""
+    return Endpoint(host=document.listen_host or document.server.host, port=document.server.port)
 
 
 def build_peer_identity(document: PartyDocument, name: str) -> PartyIdentity:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from splittraining.api.errors import SplitTrainingError
 from splittraining.api.exit_codes import ExitCode
-from splittraining.api.report import LinkBytes, Metric, PartyState, Report
+from splittraining.api.report import Isolation, LinkBytes, Metric, PartyState, Report
 from splittraining.party.training.results import JsonLines
 
 _KIBIBYTE = 1024
@@ -73,6 +73,10 @@ class Telemetry:
         given = {"round": round_number, "steps": steps, "active_party": active_party}
         self._fields |= {name: value for name, value in given.items() if value is not None}
         self._send(state, urgent=True)
+
+    def record_isolation(self, isolation: Isolation) -> None:
+        """Notes what was found of the network; it goes out with the next report."""
+        self._fields["isolation"] = isolation
 
     def record_step(self, *, step: int, round_number: int, rows: int, loss: float | None, client: str) -> None:
         """Counts a step; writes its loss where this party computes it."""

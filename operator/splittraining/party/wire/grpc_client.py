@@ -114,6 +114,7 @@ class DialFailure:
     code: str
     details: str
     tls_refusal: str = ""
+    host: str = ""
 
     def __str__(self) -> str:
         return f"{self.code} {self.details} {self.tls_refusal}".rstrip()
@@ -124,7 +125,9 @@ def decide_refusal(failure: DialFailure, server: PartyIdentity) -> SplitTraining
     goodbye = parse_goodbye_json(failure.details)
     if goodbye is not None:
         return build_refusal(goodbye)
-    if failure.tls_refusal or any(mark in failure.details.lower() for mark in _REFUSED_HANDSHAKE):
+    # A name that does not resolve yet stands in gRPC's words, and may itself hold any of the marks.
+    words = failure.details.replace(failure.host, "") if failure.host else failure.details
+    if failure.tls_refusal or any(mark in words.lower() for mark in _REFUSED_HANDSHAKE):
         return IdentityRefused(
             f"the TLS handshake with {server.party} failed: {failure.tls_refusal or failure.details}",
             allowed=f"TLS 1.3 with exactly {server.spiffe_id}, and a certificate of this run at this side",
@@ -184,7 +187,7 @@ class _Attempt:
         details, refusal = self._call.details() or "", ""
         if _SILENT_END in details:
             refusal = fetch_tls_refusal(self._credentials, self._endpoint.host, self._endpoint.port, self._server)
-        return DialFailure(self._call.code().name, details, refusal)
+        return DialFailure(self._call.code().name, details, refusal, self._endpoint.host)
 
     def _read(self) -> None:
         leaf_pem = dict(self._call.initial_metadata() or ()).get(LEAF_METADATA)

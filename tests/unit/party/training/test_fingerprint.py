@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from splittraining.api.errors import DeviceUnavailable, NumericsInvalid
-from splittraining.party.training.fingerprint import compute_fingerprint, prepare_numerics, select_device
+from splittraining.api.errors import NumericsInvalid
+from splittraining.party.training.device import select_device
+from splittraining.party.training.fingerprint import compute_fingerprint, prepare_numerics
 
 CPU = torch.device("cpu")
 
@@ -24,16 +25,6 @@ def _switches_as_they_were() -> Iterator[None]:
     torch.use_deterministic_algorithms(before[1])
     cuda.allow_tf32 = before[2]
     cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = before_cudnn
-
-
-def test_the_cpu_is_always_there() -> None:
-    assert select_device("CPU") == CPU
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_told() -> None:
-    with pytest.raises(DeviceUnavailable, match=r"device CUDA was asked for, but PyTorch .* finds none"):
-        select_device("CUDA")
 
 
 @pytest.mark.gpu

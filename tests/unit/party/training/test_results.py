@@ -110,3 +110,13 @@ def test_the_end_is_written_in_place_with_a_short_message(tmp_path: Path) -> Non
     read = json.loads(path.read_text())
     assert (read["code"], read["reason"], len(read["message"])) == (65, "DataInvalid", 2048)
     assert path.stat().st_ino == inode
+
+
+@pytest.mark.parametrize("character", ["m", "é", "\N{HOSPITAL}", '"', "\0"])
+def test_how_it_ended_stays_json_within_what_kubernetes_keeps(character: str, tmp_path: Path) -> None:
+    path = tmp_path / "termination-log"
+    write_termination(path, code=65, reason="DataInvalid", message=character * 2048)
+    assert path.stat().st_size <= 4096
+    message = json.loads(path.read_text())["message"]
+    assert message == character * len(message)
+    assert len(message) > 300

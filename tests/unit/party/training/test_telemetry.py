@@ -7,7 +7,7 @@ from pathlib import Path
 
 from splittraining.api.errors import NumericsInvalid
 from splittraining.api.exit_codes import ExitCode
-from splittraining.api.report import PartyState, Report
+from splittraining.api.report import Isolation, PartyState, Report
 from splittraining.party.training.results import JsonLines
 from splittraining.party.training.telemetry import Telemetry
 
@@ -97,3 +97,13 @@ def test_a_failure_is_the_last_word(tmp_path: Path) -> None:
     assert sink.final is not None
     assert (sink.final.state, sink.final.reason, sink.final.exit_code) == (PartyState.FAILED, "NumericsInvalid", 69)
     assert sink.final.message == "the loss is nan at step 3."
+
+
+def test_what_was_found_of_the_network_goes_out_with_the_next_report(tmp_path: Path) -> None:
+    sink = Sink()
+    telemetry = a_telemetry(tmp_path, sink, Clock())
+    telemetry.record_isolation(Isolation.ISOLATED)
+    assert sink.sent == []
+    telemetry.enter(PartyState.STARTING)
+    assert sink.sent[0][0].isolation is Isolation.ISOLATED
+    telemetry.finish()

@@ -78,6 +78,7 @@ def _details(error: str) -> str:
         (DialFailure("UNIMPLEMENTED", "Method not found!"), ProtocolViolation),
         (DialFailure("UNAVAILABLE", "Socket closed"), None),
         (DialFailure("UNAVAILABLE", "Connection refused"), None),
+        (DialFailure("UNAVAILABLE", "errors resolving certificate.svc: not found", host="certificate.svc"), None),
         (DialFailure("RESOURCE_EXHAUSTED", "Concurrent RPC limit exceeded!"), None),
     ],
 )

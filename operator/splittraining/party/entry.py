@@ -1,0 +1,33 @@
+"""The ``splittraining-party`` command: deaf to nothing from its first instruction on, then all of `main`.
+
+Importing PyTorch takes seconds. As process 1 of a container a party that has no handler of its own yet would not hear
+SIGTERM at all (the kernel gives process 1 no default actions), would be killed after the grace period, and that would
+read as memory that ran out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+from splittraining.api.exit_codes import ExitCode
+
+
+def main() -> int:
+    """Runs the command line and returns its exit code."""
+    signal.signal(signal.SIGTERM, _stop_at_once)
+    from splittraining.party.main import main as run_command_line  # noqa: PLC0415 - what takes seconds, once SIGTERM is heard
+
+    return run_command_line()
+
+
+def _stop_at_once(_number: int, _frame: FrameType | None) -> None:
+    # No exception: in the middle of an import it would pass through the hands of whatever is being imported.
+    os.write(2, b"error: Preempted: the party was asked to stop before it had begun.\n")
+    os._exit(ExitCode.PREEMPTED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
