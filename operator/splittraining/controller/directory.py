@@ -50,9 +50,7 @@ class ClusterDirectory:
         trust_domain: The trust domain of all identities here.
     """
 
-    def __init__(
-        self, live: LiveView, *, find_training: Callable[[str], ApiObject | None], trust_domain: str
-    ) -> None:
+    def __init__(self, live: LiveView, *, find_training: Callable[[str], ApiObject | None], trust_domain: str) -> None:
         self._live = live
         self._find_training = find_training
         self._trust_domain = trust_domain

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from splittraining.api.status import SplitTrainingStatus
-from splittraining.controller.queue import Key
+from splittraining.controller.work_queue import Key
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -52,7 +52,9 @@ class Metrics:
     def _declare_surroundings(self) -> None:
         own = self.registry
         self.leading = Gauge("splittraining_leading", "1 while this replica leads, else 0.", registry=own)
-        self.store_objects = Gauge("splittraining_store_objects", "Objects that are known, by kind.", ["kind"], registry=own)
+        self.store_objects = Gauge(
+            "splittraining_store_objects", "Objects that are known, by kind.", ["kind"], registry=own
+        )
         self.watch_age = Gauge(
             "splittraining_watch_age_seconds", "Time since a kind's last event or list.", ["kind"], registry=own
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from splittraining.api.names import ATTEMPT_LABEL, PARTY_LABEL
-from splittraining.plan.observed import ObservedJob, ObservedPod
+from splittraining.plan.observed import ObservedJob, ObservedPod, Source
 
 ApiObject = Mapping[str, Any]
 
@@ -32,8 +33,7 @@ def is_controlled_by(obj: ApiObject, uids: Iterable[str]) -> bool:
     """Says whether an object's controller is one of some owners."""
     wanted = set(uids)
     return any(
-        owner.get("controller") and owner.get("uid") in wanted
-        for owner in obj["metadata"].get("ownerReferences") or ()
+        owner.get("controller") and owner.get("uid") in wanted for owner in obj["metadata"].get("ownerReferences") or ()
     )
 
 
@@ -115,6 +115,7 @@ def observe_pod(pod: ApiObject) -> ObservedPod:
         waiting_reason=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         exit_code=ended.get("exitCode"),
+        ended_at=parse_time(ended["finishedAt"]) if ended.get("finishedAt") else None,
         end_reason=ended.get("reason", ""),
         last_words=ended.get("message", ""),
         was_disrupted=conditions.get("DisruptionTarget", {}).get("status") == "True",
@@ -129,6 +130,17 @@ def find_pod_refusal(events: Iterable[ApiObject]) -> tuple[str, str]:
     message = str(max(refusals, key=_get_event_time).get("message") or "")
     is_quota = any(words in message for words in _QUOTA_WORDS)
     return ("Quota" if is_quota else "PodRefused"), message
+
+
+def observe_source(config_map: ApiObject | None, *, name: str, namespace: str) -> Source:
+    """Translates the ConfigMap with the model's files, or its absence."""
+    if config_map is None:
+        return Source(problem=f"ConfigMap {name!r} is not in namespace {namespace!r}; create it there")
+    files = {file: text.encode() for file, text in (config_map.get("data") or {}).items()}
+    files |= {file: base64.b64decode(data) for file, data in (config_map.get("binaryData") or {}).items()}
+    if not files:
+        return Source(problem=f"ConfigMap {name!r} in namespace {namespace!r} holds no files; put the model's into it")
+    return Source(files=files)
 
 
 def parse_time(text: str) -> datetime:

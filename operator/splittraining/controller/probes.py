@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from aiohttp import web
@@ -57,7 +57,7 @@ async def serving(routes: Mapping[str, Handler], *, port: int, host: str | None 
         await runner.cleanup()
 
 
-def _as_coroutine(handler: Handler) -> Callable[[web.Request], object]:
+def _as_coroutine(handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.Response:
         return handler(request)
 

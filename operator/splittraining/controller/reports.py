@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from splittraining.api.identity import PartyIdentity
 from splittraining.api.report import Report
-from splittraining.controller.queue import Key
+from splittraining.controller.work_queue import Key
 
 _NONE: Mapping[str, Report] = MappingProxyType({})
 

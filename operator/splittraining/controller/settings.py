@@ -128,7 +128,9 @@ def _build_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("probe-port", "8081", "port of /healthz and /readyz", _parse_port)
     add("workers", "4", "how many trainings are looked at side by side", _parse_workers)
     add("log-level", "info", "one of " + ", ".join(LOG_LEVELS), _parse_level)
-    add("isolation-probe", "", "HOST:PORT that must be out of the parties' reach; empty: the API server", _parse_address)
+    add(
+        "isolation-probe", "", "HOST:PORT that must be out of the parties' reach; empty: the API server", _parse_address
+    )
     return parser
 
 

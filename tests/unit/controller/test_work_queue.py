@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from splittraining.controller.queue import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Key, WorkQueue
+from splittraining.controller.work_queue import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Key, WorkQueue
 from support.clocks import ManualClock
 
 XRAY, MRI = Key("trial", "chest-xray"), Key("trial", "mri")
