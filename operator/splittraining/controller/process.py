@@ -29,7 +29,7 @@ from splittraining.controller.worker import work
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_LEASE_LOST = 0, 1, 3
 
-RETRY_S = 1.0
+RETRY_S, LONGEST_RETRY_S = 1.0, 8.0
 DOOR_PERIOD_S = 1.0
 AUTHORITY_PERIOD_S = 30.0
 ENDPOINTS_PERIOD_S = 60.0
@@ -227,12 +227,14 @@ class Process:
 
 async def _until_it_works(what: str, action: Callable[[], Awaitable[object]]) -> None:
     """Tries something until it succeeds; an API server may be away while an operator starts."""
+    pause_s = RETRY_S
     while True:
         try:
             await action()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and tried again
             _LOG.warning("could not %s: %s: %s", what, type(error).__name__, error)
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_S)
         else:
             return
 
