@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from splittraining.local.child import Order
-from splittraining.local.launcher import Launcher, build_environment
+from splittraining.local.launcher import Launcher
+from splittraining.plan.environment import build_environment
 
 USER = 65532
 """In no passwd file, as in an image that names none."""
