@@ -88,7 +88,9 @@ def start_pod(folder: Path, document: Mapping[str, Any], **changes: object) -> s
         os.chown(folder / name, USER, USER)
     (folder / "termination-log").touch()
     (folder / "termination-log").chmod(0o666)
-    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{SERVER_ADDRESS} {SERVER_HOST}\n")
+    # The name by which it is dialed is not one that the server can listen on.
+    name = "" if document["role"] == "Server" else f"{SERVER_ADDRESS} {SERVER_HOST}\n"
+    (folder / "hosts").write_text("127.0.0.1 localhost\n" + name)
     intake = dict(document["intake"])
     for field in ("bundlePath", "tokenPath"):
         shutil.copy(intake[field], folder / "party" / field)
