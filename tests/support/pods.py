@@ -26,7 +26,7 @@ USER = 65532
 SERVER_HOST = "case-server.default.svc"
 SERVER_ADDRESS = "127.0.0.2"
 _BECOME_NOBODY = (
-    *("setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--no-new-privs"),
+    *("setpriv", "--pdeathsig", "KILL", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--no-new-privs"),
     # An interpreter may lie in a home that is closed to others: the one right that is left is to read.
     *(
         "--bounding-set=-all,+dac_read_search",
@@ -34,7 +34,10 @@ _BECOME_NOBODY = (
         "--ambient-caps=-all,+dac_read_search",
     ),
 )
-_UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_UNSHARE = (
+    *("setpriv", "--pdeathsig", "KILL"),  # whoever is killed while a pod of its own runs leaves none behind
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+)
 
 ROOT = Path("/mnt")
 """Where the pod's own files lie, in a file system of its own."""
