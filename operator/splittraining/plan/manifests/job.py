@@ -42,7 +42,7 @@ NOBODY = 65532
 
 TOKEN_SECONDS = 3600
 GRACE_SECONDS = 30
-FOR_GOOD = [code.value for code in ExitCode if ExitCode.SPEC_INVALID <= code <= ExitCode.NOT_SUPPORTED]
+FOR_GOOD = [*range(ExitCode.SPEC_INVALID, ExitCode.NOT_SUPPORTED + 1), int(ExitCode.NETWORK_OPEN)]
 """Exit codes that trying again cannot mend: the Job's own message then names the code."""
 
 
