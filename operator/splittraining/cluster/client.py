@@ -1,4 +1,4 @@
-"""Raw calls: JSON in, JSON out, each within a time, errors by name. Configuration and TLS are the kubernetes package's."""
+"""Raw calls: JSON in, JSON out, each within a time, errors by name. Where to, and with which TLS, kubernetes knows."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Client:
             raise Unreachable(asked, f"{type(error).__name__}: {error}") from error
         answer = _parse(text)
         if response.status >= HTTPStatus.BAD_REQUEST:
-            raise build_error(asked, response.status, answer, retry_after_s=_parse_retry_after(response))
+            raise build_error(asked, response.status, answer, retry_after_s=_parse_retry_after(response.headers))
         return answer
 
     async def get(self, resource: Resource, namespace: str, name: str) -> ApiObject:
@@ -146,7 +146,9 @@ async def connect(*, kubeconfig: str = "", context: str = "", timeout_s: float =
         NoCluster: if neither is there.
     """
     configuration = Configuration()
-    in_pod = not kubeconfig and not context and "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
+    in_pod = (
+        not kubeconfig and not context and "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ
+    )
     namespace = ""
     try:
         if in_pod:
@@ -168,8 +170,8 @@ def _parse(text: bytes) -> ApiObject:
     return answer if isinstance(answer, dict) else {"message": text.decode(errors="replace")}
 
 
-def _parse_retry_after(response: Any) -> float | None:
+def _parse_retry_after(headers: Mapping[str, str]) -> float | None:
     try:
-        return float(response.headers.get("Retry-After"))
-    except (TypeError, ValueError):
+        return float(headers.get("Retry-After", ""))
+    except ValueError:
         return None

@@ -102,9 +102,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 
-def build_error(
-    asked: str, status: int, body: Mapping[str, Any], *, retry_after_s: float | None = None
-) -> ApiError:
+def build_error(asked: str, status: int, body: Mapping[str, Any], *, retry_after_s: float | None = None) -> ApiError:
     """Builds the error that an answer means.
 
     Args:

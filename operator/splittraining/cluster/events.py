@@ -25,7 +25,7 @@ def build_event(
         kind: Normal or Warning.
         reason: Why, in one CamelCase word.
         note: The same in a sentence.
-        occasion: Tells occasions of the same reason apart; the same occasion has the same name, so that it is told once.
+        occasion: Tells occasions of one reason apart; what is told of the same occasion again is not written again.
         instance: The process that tells it.
         now: The moment.
     """

@@ -4,8 +4,8 @@ Events come from watches, which skip what was deleted while they were away, and 
 kinds. So everything is filled by lists before the first event, compared with a list now and then, and whatever is
 older than what is known is passed over, the answers to this process's own writes included.
 
-Kubernetes says that a resourceVersion is opaque. Since 1.35 it may be compared as a whole number within one kind, and it
-always could with etcd behind the API server; nothing else tells which of two states is the older one.
+A resourceVersion was long called opaque. With etcd behind the API server it always was a growing whole number within
+one kind, newer versions promise that, and nothing else tells which of two states is the older one.
 """
 
 from __future__ import annotations
@@ -123,9 +123,7 @@ class Store:
         shelf, at = self._shelves[kind], int(version)
         listed = {_get_name(obj): obj for obj in objects}
         missing = [
-            (name, known)
-            for name, known in shelf.objects.items()
-            if name not in listed and get_version(known) <= at
+            (name, known) for name, known in shelf.objects.items() if name not in listed and get_version(known) <= at
         ]
         for name, _ in missing:
             self._unset(shelf, name)

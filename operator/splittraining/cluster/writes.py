@@ -47,7 +47,9 @@ async def apply_own(
         existing = await _find(client, resource, namespace, name)
         if existing is not None and not is_ours(existing):
             owners = existing["metadata"].get("ownerReferences") or ()
-            whose = ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners) or "nobody that this operator knows"
+            whose = (
+                ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners) or "nobody that this operator knows"
+            )
             raise NameTaken(
                 f"PATCH {resource.get_path(namespace, name)}",
                 f"a {resource.kind} of that name exists in {namespace} and belongs to {whose};"
