@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
-from splittraining.api.participation import DesiredState
+from splittraining.api.participation import PARTICIPATION_KIND, DesiredState, SplitParticipation
 from splittraining.api.resource import parse_split_training
 from splittraining.plan.acceptance import find_cluster_problems
 from splittraining.plan.contracts import build_contract
@@ -21,6 +22,8 @@ from support.manifests import A_SETTINGS
 
 CASES = sorted(Path(__file__).parent.glob("objects-of-*"))
 SOURCE_DIGEST = "sha256:" + "0" * 64
+KUBERNETES_VERSIONS = ("1.31", "1.37")
+"""The one in which podFailurePolicy became stable, and the newest there are schemas of."""
 SOURCE = {"model.py": b"def build():\n    ...\n"}
 
 
@@ -46,3 +49,31 @@ def test_objects_are_what_was_agreed_on(case: Path):
     if os.environ.get("SPLITTRAINING_UPDATE_GOLDEN"):
         (case / "output.yaml").write_text(rendered)
     assert rendered == (case / "output.yaml").read_text()
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_kubernetes_version_knows_every_field_of_every_object(case: Path, version: str):
+    for item in build_objects((case / "input.yaml").read_text()):
+        if item["kind"] == PARTICIPATION_KIND:
+            SplitParticipation.model_validate(item)
+        else:
+            assert kubernetes_validate.validate(item, version, strict=True) == version
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        pytest.param(("spec", "backoffLimits"), 0, id="a misspelled field"),
+        pytest.param(("spec", "template", "spec", "volumes", 0, "configMap", "names"), "x", id="one deep inside"),
+        pytest.param(("spec", "template", "spec", "containers", 0, "env", 0, "value"), 1, id="a number for text"),
+    ],
+)
+def test_the_schemas_refuse_what_the_api_server_would_refuse(place: tuple[str | int, ...], value: object):
+    job: Any = build_objects((CASES[0] / "input.yaml").read_text())[-1]
+    below = job
+    for name in place[:-1]:
+        below = below[name]
+    below[place[-1]] = value
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job, KUBERNETES_VERSIONS[0], strict=True)

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splittraining.api.names import build_child_name, build_job_name
+from splittraining.api.names import build_audience, build_child_name, build_job_name
 from splittraining.api.spec.types import NAME_LENGTH
 
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True).filter(lambda name: len(name) <= NAME_LENGTH)
@@ -28,6 +28,17 @@ def test_each_party_of_each_training_has_a_name_of_its_own(
 ):
     names = {build_child_name(training, party, uid=uid) for party in set(parties) for uid in set(uids)}
     assert len(names) == len(set(parties)) * len(set(uids))
+
+
+@given(training=NAMES, party=NAMES, uid=UIDS, attempts=st.sets(st.integers(1, 10**9), min_size=2, max_size=3))
+def test_each_attempt_has_a_job_of_its_own(training: str, party: str, uid: str, attempts: set[int]):
+    child = build_child_name(training, party, uid=uid)
+    assert len({build_job_name(child, attempt) for attempt in attempts}) == len(attempts)
+
+
+@given(uids=st.tuples(UIDS, UIDS))
+def test_a_token_for_one_participation_opens_no_door_of_another(uids: tuple[str, str]):
+    assert (build_audience(uids[0]) == build_audience(uids[1])) == (uids[0] == uids[1])
 
 
 def test_a_namesake_that_is_made_anew_has_other_names():

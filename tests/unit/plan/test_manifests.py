@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from splittraining.api.party_document import PartyDocument
 from splittraining.plan.contracts import build_contract
 from splittraining.plan.manifests.job import build_job
 from splittraining.plan.manifests.party_set import build_party_objects
-from splittraining.plan.manifests.settings import OperatorSettings
+from splittraining.plan.manifests.settings import DnsSettings, OperatorSettings
 from splittraining.plan.topology import list_parties
 from support.builders import TrainingBuilder, a_u_shaped_training, a_vanilla_training, a_vertical_training
 from support.manifests import A_SETTINGS
@@ -156,6 +157,69 @@ def test_only_the_server_is_dialed_and_only_by_this_trainings_clients():
     for policy in (server, client):
         assert policy["policyTypes"] == ["Ingress", "Egress"]
         assert all(rule.get("to") and rule.get("ports") for rule in policy["egress"])
+
+
+def test_names_are_asked_where_this_cluster_answers():
+    dns = DnsSettings("dns", {"app": "coredns"}, ports=(53, 5353), ip_blocks=("169.254.20.10/32",))
+    objects = build(a_vanilla_training(), settings=dataclasses.replace(A_SETTINGS, dns=dns))
+    for own in objects.values():
+        rule = get(own, "NetworkPolicy")["spec"]["egress"][0]
+        assert rule["to"] == [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "dns"}},
+                "podSelector": {"matchLabels": {"app": "coredns"}},
+            },
+            {"ipBlock": {"cidr": "169.254.20.10/32"}},
+        ]
+        assert {(port["protocol"], port["port"]) for port in rule["ports"]} == {
+            ("UDP", 53), ("TCP", 53), ("UDP", 5353), ("TCP", 5353)
+        }  # fmt: skip
+
+
+def test_a_policy_opens_nothing_but_names_the_intake_and_the_server():
+    objects = build(a_vanilla_training())
+    intake = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": A_SETTINGS.namespace}},
+        "podSelector": {"matchLabels": dict(A_SETTINGS.intake_labels)},
+    }
+    for party, own in objects.items():
+        _, at_intake, *at_server = get(own, "NetworkPolicy")["spec"]["egress"]
+        assert at_intake == {"to": [intake], "ports": [{"protocol": "TCP", "port": A_SETTINGS.intake_port}]}
+        dialed = [peer["podSelector"]["matchLabels"]["splitlearning.dev/party"] for r in at_server for peer in r["to"]]
+        assert dialed == ([] if party == "server" else ["server"])
+
+
+def test_a_policy_selects_the_pods_of_its_own_party_in_every_attempt():
+    for attempt in (1, 2):
+        for own in build(a_vanilla_training(), attempt=attempt).values():
+            selected = get(own, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+            labels = get(own, "Job")["spec"]["template"]["metadata"]["labels"]
+            assert selected.items() <= labels.items()
+            assert labels["splitlearning.dev/attempt"] == str(attempt)
+            assert "splitlearning.dev/attempt" not in selected
+
+
+def test_nothing_is_applied_before_the_policy():
+    for own in build(a_vanilla_training()).values():
+        assert own[0]["kind"] == "NetworkPolicy"
+
+
+def test_what_a_pod_mounts_is_among_its_own_objects():
+    for own in build(a_vanilla_training()).values():
+        made = {item["metadata"]["name"] for item in own}
+        mounted = {
+            volume["configMap"]["name"] for volume in get_pod(own)["volumes"] if "configMap" in volume
+        }  # fmt: skip
+        assert mounted <= made
+        assert get_pod(own)["serviceAccountName"] in made
+
+
+def test_a_party_runs_its_own_image_else_the_trainings():
+    digest = "registry.example/party@sha256:" + "2" * 64
+    training = a_vanilla_training().with_value("spec.clients.0.image", digest)
+    images = {party: get_pod(own)["containers"][0]["image"] for party, own in build(training).items()}
+    assert images["st-mary"] == digest
+    assert images["st-luke"] == training.build().spec.image
 
 
 def test_without_isolation_no_policy_is_written_and_nothing_is_probed():
