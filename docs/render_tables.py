@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 from pathlib import Path
 
 from splittraining.api import errors
+from splittraining.api.conditions import REASONS, ConditionType, FailedReason
 from splittraining.api.exit_codes import REMEDIES, ExitCode
+from splittraining.api.reasons import ADVICE
 
 HERE = Path(__file__).resolve().parent
 EXIT_CODES_PAGE = HERE / "exit-codes.md"
+REASONS_PAGE = HERE / "reasons.md"
 
 _WITHOUT_AN_ERROR = {
     ExitCode.OK: "All went well.",
@@ -57,5 +61,34 @@ def _describe(code: ExitCode) -> tuple[str, str]:
     return names, " ".join((inspect.getdoc(kind) or "").splitlines()[0] for kind in kinds)
 
 
+_REASONS_INTRODUCTION = """\
+# Conditions and their reasons
+
+<!-- Written by `make docs` from operator/splittraining/api/conditions.py and reasons.py: change those. -->
+
+`kubectl describe splittraining NAME` shows every condition with a reason and a sentence. The sentence says more than
+a table can: which party, what was found, what is allowed. `kubectl wait --for=condition=Complete` waits for the end,
+`--for=condition=Failed` for the other one. The reason of `Progressing` is what `kubectl get` prints as the state.
+"""
+
+
+def render_reasons() -> str:
+    """Renders docs/reasons.md."""
+    rows = ["| condition | reason | what it means | what to do |", "|---|---|---|---|"]
+    for condition, reasons in REASONS.items():
+        rows += [f"| {condition} | {reason} | {' | '.join(describe_reason(condition, reason))} |" for reason in reasons]
+    return _REASONS_INTRODUCTION + "\n" + "\n".join(rows) + "\n"
+
+
+def describe_reason(condition: ConditionType, reason: enum.StrEnum) -> tuple[str, str]:
+    """Returns what a reason means and what to do; a party's own error is explained by its exit code."""
+    if (condition, reason) in ADVICE:
+        return ADVICE[condition, reason]
+    assert isinstance(reason, FailedReason)
+    kind = getattr(errors, reason.value)
+    return (inspect.getdoc(kind) or "").splitlines()[0], REMEDIES[kind.exit_code]
+
+
 if __name__ == "__main__":
     EXIT_CODES_PAGE.write_text(render_exit_codes(), encoding="utf-8")
+    REASONS_PAGE.write_text(render_reasons(), encoding="utf-8")

@@ -31,7 +31,8 @@ from measured import GO, UnsplitTraining
 from summary import Spread, render_table, summarize
 
 from splittraining.local.child import Order
-from splittraining.local.launcher import Launcher, build_environment
+from splittraining.local.launcher import Launcher
+from splittraining.plan.environment import build_environment
 from support.cases import Case
 from support.runs import FinishedRun, run_case
 

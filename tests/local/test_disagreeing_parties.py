@@ -13,7 +13,8 @@ import pytest
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.party_document import PartyDocument
 from splittraining.local.child import Order
-from splittraining.local.launcher import Launcher, build_environment
+from splittraining.local.launcher import Launcher
+from splittraining.plan.environment import build_environment
 from support.cases import a_u_shaped_case
 from support.runs import FinishedRun, run_case
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from splittraining.local.launcher import build_environment
 from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret
+from splittraining.plan.environment import build_environment
 from support.cases import Case, a_u_shaped_case, a_vertical_case
 from support.runs import FinishedRun, run_case
 from support.spying import MEMORY, RECORDED, SpyLauncher, find_canaries, find_in_folder, make_known_bytes

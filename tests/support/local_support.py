@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from splittraining.local.child import Order
 from splittraining.local.crew import Crew
 from splittraining.local.events import Event
-from splittraining.local.launcher import Launcher, build_environment
+from splittraining.local.launcher import Launcher
 from splittraining.local.manifest import load_manifest
 from splittraining.local.runner import RunRequest, RunResult, run_training
 from splittraining.local.signals import StopWish, Wakeup
+from splittraining.plan.environment import build_environment
 
 if TYPE_CHECKING:  # its models need torch, which the children here do not
     from support.cases import Case

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from splittraining.local.child import Order
-from splittraining.local.launcher import Launcher, build_environment
+from splittraining.local.launcher import Launcher
+from splittraining.plan.environment import build_environment
 
 USER = 65532
 """In no passwd file, as in an image that names none."""
@@ -26,7 +27,7 @@ USER = 65532
 SERVER_HOST = "case-server.default.svc"
 SERVER_ADDRESS = "127.0.0.2"
 _BECOME_NOBODY = (
-    *("setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--no-new-privs"),
+    *("setpriv", "--pdeathsig", "KILL", "--reuid", str(USER), "--regid", str(USER), "--clear-groups", "--no-new-privs"),
     # An interpreter may lie in a home that is closed to others: the one right that is left is to read.
     *(
         "--bounding-set=-all,+dac_read_search",
@@ -34,7 +35,10 @@ _BECOME_NOBODY = (
         "--ambient-caps=-all,+dac_read_search",
     ),
 )
-_UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_UNSHARE = (
+    *("setpriv", "--pdeathsig", "KILL"),  # whoever is killed while a pod of its own runs leaves none behind
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+)
 
 ROOT = Path("/mnt")
 """Where the pod's own files lie, in a file system of its own."""
@@ -88,7 +92,9 @@ def start_pod(folder: Path, document: Mapping[str, Any], **changes: object) -> s
         os.chown(folder / name, USER, USER)
     (folder / "termination-log").touch()
     (folder / "termination-log").chmod(0o666)
-    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{SERVER_ADDRESS} {SERVER_HOST}\n")
+    # The name by which it is dialed is not one that the server can listen on.
+    name = "" if document["role"] == "Server" else f"{SERVER_ADDRESS} {SERVER_HOST}\n"
+    (folder / "hosts").write_text("127.0.0.1 localhost\n" + name)
     intake = dict(document["intake"])
     for field in ("bundlePath", "tokenPath"):
         shutil.copy(intake[field], folder / "party" / field)

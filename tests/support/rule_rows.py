@@ -555,6 +555,7 @@ CHANGED: dict[str, TrainingBuilder] = {
     "network": VANILLA.with_value("spec.network.isolation", "None"),
     "tls": VANILLA.with_value("spec.tls.leafDurationSeconds", 3600),
     "mode": VANILLA.with_value("spec.mode", "Predict"),
+    "imagePullSecrets": VANILLA.with_value("spec.imagePullSecrets", [{"name": "registry"}]),
 }
 """Each field that cannot be changed, changed."""
 

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from splittraining.local.events import Event
-from splittraining.local.launcher import Launcher, build_environment
+from splittraining.local.launcher import Launcher
 from splittraining.local.manifest import load_manifest
 from splittraining.local.outcome import Outcome
 from splittraining.local.runner import RunRequest, run_training
 from splittraining.local.signals import StopWish, Wakeup
+from splittraining.plan.environment import build_environment
 from splittraining.report.record import RunRecord
 from support.cases import Case
 

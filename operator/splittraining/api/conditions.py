@@ -96,6 +96,9 @@ class PartiesReadyReason(enum.StrEnum):
     NODE_LOST = "NodeLost"
     EVICTED = "Evicted"
     OUT_OF_MEMORY = "OutOfMemory"
+    CLAIM_MISSING = "ClaimMissing"
+    POD_REFUSED = "PodRefused"  # by a limit range, pod security or another admission
+    CRASHED = "Crashed"
 
 
 class ProgressingReason(enum.StrEnum):

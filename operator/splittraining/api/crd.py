@@ -1,9 +1,12 @@
-"""The CustomResourceDefinition of SplitTraining, rendered from the models and the rules: they are the only source."""
+"""CustomResourceDefinitions, rendered from the models and the rules: they are the only source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
+
+from pydantic import BaseModel
 
 from splittraining.api.resource import GROUP, KIND, VERSION
 from splittraining.api.rules.change import CHANGE_RULES
@@ -13,59 +16,76 @@ from splittraining.api.spec.split_training import SplitTrainingSpec
 from splittraining.api.status import SplitTrainingStatus
 from splittraining.api.structural_schema import Schema, build_structural_schema
 
-SINGULAR = KIND.lower()
-PLURAL = f"{SINGULAR}s"
-
 _WIDE_ONLY = 1
 """Printed with `kubectl get -o wide` only."""
 
 
-def render_crd() -> dict[str, Any]:
-    """Renders the CustomResourceDefinition."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": SINGULAR,
-                "shortNames": ["spt"],
-                "categories": ["splitlearning"],
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a CustomResourceDefinition says beside its schema."""
+
+    kind: str
+    short_name: str
+    columns: tuple[dict[str, Any], ...]
+
+    def render(self, schema: Schema) -> dict[str, Any]:
+        """Renders the whole definition."""
+        singular = self.kind.lower()
+        return {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{singular}s.{GROUP}"},
+            "spec": {
+                "group": GROUP,
+                "names": {
+                    "kind": self.kind,
+                    "listKind": f"{self.kind}List",
+                    "plural": f"{singular}s",
+                    "singular": singular,
+                    "shortNames": [self.short_name],
+                    "categories": ["splitlearning"],
+                },
+                "scope": "Namespaced",
+                "versions": [
+                    {
+                        "name": VERSION,
+                        "served": True,
+                        "storage": True,
+                        "additionalPrinterColumns": list(self.columns),
+                        "schema": {"openAPIV3Schema": schema},
+                        "subresources": {"status": {}},
+                    }
+                ],
             },
-            "scope": "Namespaced",
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "additionalPrinterColumns": _build_columns(),
-                    "schema": {"openAPIV3Schema": build_schema()},
-                    "subresources": {"status": {}},
-                }
-            ],
+        }
+
+
+def render_crd() -> dict[str, Any]:
+    """Renders the CustomResourceDefinition of SplitTraining."""
+    return Definition(KIND, "spt", tuple(_build_columns())).render(build_schema())
+
+
+def build_object_schema(kind: str, description: str, spec: type[BaseModel], status: type[BaseModel]) -> Schema:
+    """Builds the schema of a whole object without its rules."""
+    return {
+        "description": description,
+        "type": "object",
+        "properties": {
+            "apiVersion": {"description": f"Group and version: {GROUP}/{VERSION}.", "type": "string"},
+            "kind": {"description": f"Kind of the object: {kind}.", "type": "string"},
+            # The bound is Kubernetes' own; stated here, rules on the name have a bounded cost.
+            "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
+            "spec": build_structural_schema(spec, defaults=True),
+            "status": build_structural_schema(status, defaults=False),
         },
+        "required": ["spec"],
     }
 
 
 def build_schema() -> Schema:
-    """Builds the schema of the whole object, rules included."""
-    schema: Schema = {
-        "description": "One split training: who takes part, what is trained, where the model is cut.",
-        "type": "object",
-        "properties": {
-            "apiVersion": {"description": f"Group and version: {GROUP}/{VERSION}.", "type": "string"},
-            "kind": {"description": f"Kind of the object: {KIND}.", "type": "string"},
-            # The bound is Kubernetes' own; stated here, rules on the name have a bounded cost.
-            "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
-            "spec": build_structural_schema(SplitTrainingSpec, defaults=True),
-            "status": build_structural_schema(SplitTrainingStatus, defaults=False),
-        },
-        "required": ["spec"],
-    }
+    """Builds the schema of a whole SplitTraining, rules included."""
+    description = "One split training: who takes part, what is trained, where the model is cut."
+    schema = build_object_schema(KIND, description, SplitTrainingSpec, SplitTrainingStatus)
     _add_rules(schema, [*RULES, *CHANGE_RULES])
     return schema
 
@@ -93,23 +113,24 @@ def _add_rules(schema: Schema, rules: Iterable[Rule | ChangeRule]) -> None:
 
 def _build_columns() -> list[dict[str, Any]]:
     return [
-        _build_column("State", '.status.conditions[?(@.type=="Progressing")].reason'),
-        _build_column("Topology", ".spec.topology"),
-        _build_column("Parties", ".status.partiesSummary", description="Parties ready and needed"),
-        _build_column("Round", ".status.roundsSummary", description="Round and rounds"),
-        _build_column("Progress", ".status.progressSummary"),
-        _build_column("Active", ".status.progress.activeParty", description="The client that has the turn"),
-        _build_column("Age", ".metadata.creationTimestamp", kind="date"),
-        _build_column("Step", ".status.progress.step", kind="integer", priority=_WIDE_ONLY),
-        _build_column("Loss", '.status.metrics[?(@.name=="loss")].value', priority=_WIDE_ONLY),
-        _build_column("ETA", ".status.etaSummary", priority=_WIDE_ONLY),
-        _build_column("Reason", ".status.reason", description="Why it waits or failed", priority=_WIDE_ONLY),
+        build_column("State", '.status.conditions[?(@.type=="Progressing")].reason'),
+        build_column("Topology", ".spec.topology"),
+        build_column("Parties", ".status.partiesSummary", description="Parties ready and needed"),
+        build_column("Round", ".status.roundsSummary", description="Round and rounds"),
+        build_column("Progress", ".status.progressSummary"),
+        build_column("Active", ".status.progress.activeParty", description="The client that has the turn"),
+        build_column("Age", ".metadata.creationTimestamp", kind="date"),
+        build_column("Step", ".status.progress.step", kind="integer", priority=_WIDE_ONLY),
+        build_column("Loss", '.status.metrics[?(@.name=="loss")].value', priority=_WIDE_ONLY),
+        build_column("ETA", ".status.etaSummary", priority=_WIDE_ONLY),
+        build_column("Reason", ".status.reason", description="Why it waits or failed", priority=_WIDE_ONLY),
     ]
 
 
-def _build_column(
+def build_column(
     name: str, path: str, *, kind: str = "string", description: str = "", priority: int = 0
 ) -> dict[str, Any]:
+    """Builds one column of `kubectl get`; one with a priority is printed with `-o wide` only."""
     column: dict[str, Any] = {"name": name, "type": kind, "jsonPath": path}
     if description:
         column["description"] = description

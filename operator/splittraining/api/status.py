@@ -154,3 +154,5 @@ class SplitTrainingStatus(StatusDocument):
     """When the training completed or failed."""
     attempt: Tally = 0
     """How often the parties were started together, counted from 1."""
+    next_attempt_time: AwareDatetime | None = None
+    """When the parties are started together again, after a try that failed; absent while one is under way."""

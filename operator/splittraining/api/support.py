@@ -8,7 +8,7 @@ from splittraining.api.errors import NotSupported
 from splittraining.api.spec.client import ClientSpec
 from splittraining.api.spec.data import DataFormat, DataSpec
 from splittraining.api.spec.model import Initialization
-from splittraining.api.spec.operation import OnClientLoss
+from splittraining.api.spec.operation import CheckpointSpec, OnClientLoss
 from splittraining.api.spec.schedule import HandOff, ScheduleMode
 from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec, Topology
 from splittraining.api.spec.training import NumericsMode
@@ -24,8 +24,13 @@ ON_CLIENT_LOSS = (OnClientLoss.WAIT, OnClientLoss.FAIL)
 """Here a lost client always ends the run by name; Wait is the default, so that it cannot be refused."""
 
 
-def find_unsupported(spec: SplitTrainingSpec) -> list[NotSupported]:
-    """Finds every value that the API allows and this version does not run."""
+def find_unsupported(spec: SplitTrainingSpec, *, in_cluster: bool = False) -> list[NotSupported]:
+    """Finds every value that the API allows and this version does not run.
+
+    Args:
+        spec: What is wanted.
+        in_cluster: Whether an operator runs it: only an operator suspends, and keeps deadlines.
+    """
     found = [
         _refuse("spec.topology", spec.topology, TOPOLOGIES),
         _refuse("spec.schedule.mode", spec.schedule.mode, SCHEDULES),
@@ -37,18 +42,29 @@ def find_unsupported(spec: SplitTrainingSpec) -> list[NotSupported]:
     if spec.schedule.sequential is not None:
         found.append(_refuse("spec.schedule.sequential.handoff", spec.schedule.sequential.handoff, HAND_OFFS))
     for path, is_given, feature in (
-        ("spec.checkpoint", spec.checkpoint is not None, "checkpoints are"),
-        ("spec.suspend", spec.suspend, "suspending is"),
-        ("spec.activeDeadlineSeconds", spec.active_deadline_seconds is not None, "a deadline is"),
+        (
+            "spec.checkpoint",
+            spec.checkpoint is not None and not (in_cluster and _is_only_a_volume(spec.checkpoint)),
+            "checkpoints are not in this version" + (", only their volume is" if in_cluster else ""),
+        ),
+        ("spec.suspend", spec.suspend and not in_cluster, "a local run cannot be suspended"),
+        (
+            "spec.activeDeadlineSeconds",
+            spec.active_deadline_seconds is not None and not in_cluster,
+            "a local run keeps no deadline",
+        ),
     ):
         if is_given:
-            found.append(
-                NotSupported(f"{path} is given, and {feature} not in this version", remedy=f"leave {path} out")
-            )
+            found.append(NotSupported(f"{path} is given, and {feature}", remedy=f"leave {path} out"))
     for path, data in _iterate_data(spec.clients, spec.server.data):
         if data.format is not None:
             found.append(_refuse(f"{path}.format", data.format, FORMATS, or_else="a loader of your own (data.loader)"))
     return [error for error in found if error is not None]
+
+
+def _is_only_a_volume(checkpoint: CheckpointSpec) -> bool:
+    """Returns whether nothing but the volume is asked for; the API server has filled in all defaults."""
+    return checkpoint.volume is not None and checkpoint == CheckpointSpec(volume=checkpoint.volume)
 
 
 def _iterate_data(clients: Iterable[ClientSpec], server: DataSpec | None) -> Iterable[tuple[str, DataSpec]]:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from splittraining.api.crd import render_crd
+from splittraining.api.participation_crd import render_participation_crd
 
 FIRST_LINE = "# Generated from operator/splittraining/api by `make crds`; change the models there, not this file.\n"
 
@@ -43,9 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Writes the CustomResourceDefinitions into a folder.")
     parser.add_argument("folder", type=Path, help="where to write, such as crds/")
     folder: Path = parser.parse_args(argv).folder
-    name, text = render_file(render_crd())
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(text, encoding="utf-8")
+    for crd in (render_crd(), render_participation_crd()):
+        name, text = render_file(crd)
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from splittraining.local.accepted import AcceptedTraining, accept_manifest, list
 from splittraining.local.child import Order
 from splittraining.local.crew import Crew
 from splittraining.local.events import Event, PartyFacts, RunFinished, RunStarted
-from splittraining.local.launcher import PARTY_TARGET, Launcher, build_environment
+from splittraining.local.launcher import PARTY_TARGET, Launcher
 from splittraining.local.logs import logging_to
 from splittraining.local.manifest import Manifest
 from splittraining.local.outcome import Outcome, PartyEnd, decide_outcome
@@ -33,6 +33,7 @@ from splittraining.local.volumes import resolve_volumes
 from splittraining.local.workspace import LOG_FILE, STDERR_FILE, TOKEN_FILE, TRUST_FILE, Workspace, naming_the_path
 from splittraining.pki.bundle import TrustBundle
 from splittraining.pki.ca import SiteCA
+from splittraining.plan.environment import build_environment
 from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_documents
 from splittraining.plan.topology import get_data, get_role, list_parties
 from splittraining.report.record import RunRecord

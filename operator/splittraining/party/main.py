@@ -9,18 +9,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import signal
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from pydantic import ValidationError
 
 from splittraining.api.errors import (
     NetworkOpen,
-    OutOfMemory,
     Preempted,
     SpecInvalid,
     SplitTrainingError,
@@ -39,12 +35,12 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("error: a party needs PyTorch. To do: pip install 'splittraining[party]'.") from None
 
-from splittraining.party.allocations import is_allocation_failure  # noqa: E402
+from splittraining.party.endings import Preemption, catch, show, terminate  # noqa: E402
 from splittraining.party.intake_client import Reporter, fetch_credentials  # noqa: E402
 from splittraining.party.training.agreement import check_agreed, check_source  # noqa: E402
 from splittraining.party.training.assembly import assemble, find_owner  # noqa: E402
 from splittraining.party.training.device import describe_device, select_device  # noqa: E402
-from splittraining.party.training.results import JsonLines, write_atomically, write_termination  # noqa: E402
+from splittraining.party.training.results import JsonLines, write_atomically  # noqa: E402
 from splittraining.party.training.session import LinkCounts, Session, Surroundings  # noqa: E402
 from splittraining.party.training.share import ModelShare  # noqa: E402
 from splittraining.party.training.telemetry import Telemetry  # noqa: E402
@@ -91,10 +87,10 @@ def plan_party(document_path: str, *, debug: bool = False) -> int:
         )
         sys.stdout.write(share.report.model_dump_json(by_alias=True) + "\n")
 
-    error = _catch(plan)
+    error = catch(plan)
     if error is None:
         return ExitCode.OK
-    _show(error, debug=debug)
+    show(error, debug=debug)
     return error.exit_code
 
 
@@ -113,7 +109,7 @@ def run_party(document_path: str, *, debug: bool = False, surroundings: Surround
     try:
         document = read_document(document_path)
     except SplitTrainingError as refused:
-        _show(refused, debug=debug)
+        show(refused, debug=debug)
         return refused.exit_code
     output = Path(document.output_path)
     paths = [output / TERMINATION_FILE]
@@ -122,19 +118,19 @@ def run_party(document_path: str, *, debug: bool = False, surroundings: Surround
     try:
         log = _open_log(document, output, debug=debug)
     except StorageFailed as unwritable:
-        _show(unwritable, debug=debug)
-        return _terminate(paths[1:], unwritable.exit_code, unwritable.reason, str(unwritable), debug=debug)
+        show(unwritable, debug=debug)
+        return terminate(paths[1:], unwritable.exit_code, unwritable.reason, str(unwritable), debug=debug)
     with log:
-        preemption = _Preemption()
-        error = _catch(lambda: _train(document, output, surroundings or Surroundings(), preemption))
+        preemption = Preemption()
+        error = catch(lambda: _train(document, output, surroundings or Surroundings(), preemption))
         preemption.disarm()
         if error is None:
             _LOG.info("finished")
-            return _terminate(paths, ExitCode.OK, "Finished", "", debug=debug)
+            return terminate(paths, ExitCode.OK, "Finished", "", debug=debug)
         _LOG.error("%s: %s", error.reason, error, exc_info=error)
-        if debug:
-            _show(error, debug=debug)
-        return _terminate(paths, error.exit_code, error.reason, str(error), debug=debug)
+        if debug or document.termination_path:  # in a pod, what is written here is what people read first
+            show(error, debug=debug)
+        return terminate(paths, error.exit_code, error.reason, str(error), debug=debug)
 
 
 def read_document(path: str) -> PartyDocument:
@@ -175,7 +171,7 @@ def _open_log(document: PartyDocument, output: Path, *, debug: bool) -> contextl
         return stack.pop_all()
 
 
-def _train(document: PartyDocument, output: Path, surroundings: Surroundings, preemption: _Preemption) -> None:
+def _train(document: PartyDocument, output: Path, surroundings: Surroundings, preemption: Preemption) -> None:
     """Runs the party; a failure is told to the intake before it is raised."""
     # First of all, since a GPU that is not there makes the rest vain. The intake is told, but not waited for long.
     device = ""
@@ -184,7 +180,9 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
         nonlocal device
         device = describe_device(select_device(document.device))
 
-    fault = _catch(find_device)
+    fault = catch(find_device)
+    if isinstance(fault, Preempted):
+        raise fault
     credentials = _fetch_credentials(document, surroundings, fault)
     counts = LinkCounts()
     telemetry = Telemetry(
@@ -213,7 +211,7 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
         write_atomically(output / PLAN_FILE, assembly.share.report.model_dump_json(by_alias=True).encode())
         Session(assembly, credentials=credentials, telemetry=telemetry, counts=counts, surroundings=surroundings).run()
 
-    error = _catch(train)
+    error = catch(train)
     preemption.disarm()
     if error is not None:
         telemetry.fail(error, error.exit_code)
@@ -256,66 +254,6 @@ def _check_isolation(document: PartyDocument, telemetry: Telemetry, surroundings
         allowed="a network in which NetworkPolicies are enforced (network.enforcement: Required)",
         remedy=REMEDIES[ExitCode.NETWORK_OPEN],
     )
-
-
-class Unexpected(SplitTrainingError):
-    """A fault of this project."""
-
-
-def _catch(action: Callable[[], None]) -> SplitTrainingError | None:
-    """Runs something and returns what ended it as an error with an exit code, or None."""
-    try:
-        action()
-    except SplitTrainingError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it must become a sentence and an exit code
-        named = _name_error(error)
-        named.__cause__ = error
-        return named
-    return None
-
-
-def _name_error(error: Exception) -> SplitTrainingError:
-    if is_allocation_failure(error):
-        return OutOfMemory("an allocation failed", remedy=REMEDIES[ExitCode.OUT_OF_MEMORY])
-    # Only what and where: the error's own text may hold data, and this sentence travels. The own log has the text.
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(last.filename).name}:{last.lineno} in {last.name}"
-    return Unexpected(f"{type(error).__name__} at {place}", remedy=REMEDIES[ExitCode.INTERNAL])
-
-
-class _Preemption:
-    """Turns SIGTERM into Preempted, raised where the party is; a party that is ending anyway takes no notice of it."""
-
-    def __init__(self) -> None:
-        self._armed = True
-        signal.signal(signal.SIGTERM, self._preempt)
-
-    def disarm(self) -> None:
-        """Lets the party tell how it ended without being disturbed."""
-        self._armed = False
-
-    def _preempt(self, _number: int, _frame: FrameType | None) -> None:
-        if self._armed:
-            self._armed = False
-            raise Preempted("the party was asked to stop", remedy=REMEDIES[ExitCode.PREEMPTED])
-
-
-def _terminate(paths: Sequence[Path], code: ExitCode, reason: str, message: str, *, debug: bool) -> int:
-    for path in paths:
-        try:
-            write_termination(path, code=code, reason=reason, message=message)
-        except StorageFailed as error:
-            _show(error, debug=debug)
-            # A result whose last word is lost is not a success; the next path, if any, is told so.
-            code, reason, message = (code, reason, message) if code else (error.exit_code, error.reason, str(error))
-    return code
-
-
-def _show(error: SplitTrainingError, *, debug: bool) -> None:
-    if debug:
-        traceback.print_exception(error)
-    sys.stderr.write(f"error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ from splittraining.api.spec.client import ClientSpec
 from splittraining.plan.topology import build_links, get_data, get_member, get_namespace, get_role, list_parties
 
 
-def build_contract(training: SplitTraining, *, source_digest: str) -> Contract:
+def build_contract(training: SplitTraining, *, source_digest: str, default_image: str = "") -> Contract:
     """Builds the contract.
 
     Args:
         training: An accepted training.
         source_digest: Digest of the model's source files, or empty where the image has them installed.
+        default_image: What parties run for which the manifest names no image.
     """
     spec = training.spec
     return Contract(
@@ -24,12 +25,12 @@ def build_contract(training: SplitTraining, *, source_digest: str) -> Contract:
         training=spec.training,
         schedule=spec.schedule,
         tasks=spec.tasks,
-        parties=tuple(_build_party(training, name) for name in list_parties(spec)),
+        parties=tuple(_build_party(training, name, default_image) for name in list_parties(spec)),
         links=build_links(spec),
     )
 
 
-def _build_party(training: SplitTraining, name: str) -> ContractParty:
+def _build_party(training: SplitTraining, name: str, default_image: str) -> ContractParty:
     spec = training.spec
     member = get_member(spec, name)
     data = get_data(spec, name)
@@ -37,7 +38,7 @@ def _build_party(training: SplitTraining, name: str) -> ContractParty:
         name=name,
         role=get_role(name),
         namespace=get_namespace(training, name),
-        image=member.image or spec.image or "",
+        image=member.image or spec.image or default_image,
         cut_points=member.cut_points if isinstance(member, ClientSpec) else (),
         inputs=data.inputs if data else (),
         label=data.label if data else None,

@@ -40,10 +40,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Carried out in this order: delete, apply, status, events.
+    """Carried out in this order: status, delete, apply, events.
 
-    A new attempt is first written into the status and started at the next look: a controller that dies in between then
-    finds what it meant to do.
+    The status is the memory. A conclusion is written down before what it was drawn from is deleted, and a new attempt
+    before it is started (at the next look): a controller that dies in between finds what it meant to do.
     """
 
     status: SplitTrainingStatus

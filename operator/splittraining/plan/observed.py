@@ -56,6 +56,8 @@ class ObservedPod:
     waiting_message: str = ""
     exit_code: int | None = None
     """The container's, once it has ended."""
+    ended_at: datetime | None = None
+    """When the container ended."""
     end_reason: str = ""
     """The container's, such as OOMKilled."""
     last_words: str = ""

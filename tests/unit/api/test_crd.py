@@ -12,6 +12,7 @@ from pydantic import Field
 
 from splittraining.api.base import Document
 from splittraining.api.crd import build_schema, find_place, render_crd
+from splittraining.api.participation_crd import build_participation_schema, render_participation_crd
 from splittraining.api.rules.change import CHANGE_RULES
 from splittraining.api.rules.registry import RULES
 from splittraining.api.spec.types import ATOMIC, ListMap
@@ -43,23 +44,28 @@ def walk(schema: dict[str, Any], place: str = "", *, in_list: bool = False) -> I
         yield from walk(schema["additionalProperties"], f"{place}.*", in_list=in_list)
 
 
-NODES = list(walk(build_schema()))
+NODES = [*walk(build_schema()), *walk(build_participation_schema())]
+CRDS_RENDERED = [render_crd(), render_participation_crd()]
 
 
 def list_places(nodes: Iterator[Node]) -> list[str]:
     return [place for place, _, _ in nodes]
 
 
-def test_the_committed_file_is_what_the_models_say():
-    name, text = render_file(render_crd())
+@pytest.mark.parametrize("crd", CRDS_RENDERED, ids=lambda crd: crd["spec"]["names"]["kind"])
+def test_the_committed_file_is_what_the_models_say(crd: dict[str, Any]):
+    name, text = render_file(crd)
     assert (CRDS / name).read_text() == text, "run `make crds` and commit what it writes"
 
 
-def test_the_command_writes_the_file_into_a_folder(tmp_path: Path):
+def test_the_command_writes_one_file_per_kind_into_a_folder(tmp_path: Path):
     write_crds([str(tmp_path / "crds")])
-    (written,) = (tmp_path / "crds").iterdir()
-    assert written.name == "splitlearning.dev_splittrainings.yaml"
-    assert yaml.safe_load(written.read_text()) == render_crd()
+    written = {path.name: yaml.safe_load(path.read_text()) for path in (tmp_path / "crds").iterdir()}
+    assert written == {
+        "splitlearning.dev_splittrainings.yaml": render_crd(),
+        "splitlearning.dev_splitparticipations.yaml": render_participation_crd(),
+    }
+    assert set(written) == {path.name for path in CRDS.iterdir()}
 
 
 def test_numbers_that_are_text_are_quoted_for_readers_of_other_yaml_versions():
@@ -169,7 +175,7 @@ def test_every_rule_of_the_api_stands_at_its_place_with_its_message():
         assert {"rule": rule.cel, "message": rule.message} | (
             {"fieldPath": rule.field} if rule.field else {}
         ) in validations
-    written = sum(len(node.get("x-kubernetes-validations", ())) for _, node, _ in NODES)
+    written = sum(len(node.get("x-kubernetes-validations", ())) for _, node, _ in walk(schema))
     assert written == len(RULES) + len(CHANGE_RULES)
 
 

@@ -89,13 +89,13 @@ def test_the_three_first_topologies_run(build):
         ),
         pytest.param(
             VANILLA.with_value("spec.suspend", True),  # noqa: FBT003 - the value of a field
-            "spec.suspend is given, and suspending is not in this version",
+            "spec.suspend is given, and a local run cannot be suspended",
             "",
             id="suspending",
         ),
         pytest.param(
             VANILLA.with_value("spec.activeDeadlineSeconds", 60),
-            "spec.activeDeadlineSeconds is given, and a deadline is not in this version",
+            "spec.activeDeadlineSeconds is given, and a local run keeps no deadline",
             "",
             id="a deadline",
         ),
@@ -125,3 +125,22 @@ def test_all_of_it_is_told_at_once():
         VANILLA.with_value("spec.mode", "Predict").with_value(FORMAT, "Parquet").with_value("spec.checkpoint", {})
     )
     assert len(find_unsupported(training.build().spec)) == 3
+
+
+WITH_VOLUME = VANILLA.with_value("spec.checkpoint", {"volume": {"storage": "2Gi"}})
+
+
+@pytest.mark.parametrize(
+    ("training", "paths"),
+    [
+        pytest.param(VANILLA.with_value("spec.suspend", True), [], id="suspending"),  # noqa: FBT003 - a field's value
+        pytest.param(VANILLA.with_value("spec.activeDeadlineSeconds", 60), [], id="a deadline"),
+        pytest.param(WITH_VOLUME, [], id="a volume"),
+        pytest.param(WITH_VOLUME.with_value("spec.checkpoint.everyRounds", 1), [], id="a volume, defaults filled in"),
+        pytest.param(WITH_VOLUME.with_value("spec.checkpoint.everyRounds", 2), ["spec.checkpoint"], id="checkpoints"),
+        pytest.param(VANILLA.with_value("spec.checkpoint", {}), ["spec.checkpoint"], id="checkpoints without a volume"),
+    ],
+)
+def test_an_operator_runs_more_than_a_local_run(training: TrainingBuilder, paths: list[str]):
+    found = find_unsupported(training.build().spec, in_cluster=True)
+    assert [error.given.split()[0] for error in found] == paths

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from splittraining.api.conditions import REASONS
 from splittraining.api.exit_codes import REMEDIES, ExitCode
 from splittraining.cli.arguments import build_parser
 from splittraining.local.accepted import accept_manifest
@@ -104,6 +105,16 @@ def test_the_page_of_exit_codes_has_a_row_for_each_with_its_remedy() -> None:
         (code.value, code.name, REMEDIES[code]) for code in ExitCode
     ]
     assert all(row[3] for row in rows), "a code without a meaning"
+
+
+def test_the_page_of_reasons_says_of_each_what_to_do() -> None:
+    page = (ROOT / "docs" / "reasons.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if re.match(r"\| [A-Z]", line)
+    ]
+    told = [(row[0], row[1]) for row in rows]
+    assert told == [(condition, reason) for condition, reasons in REASONS.items() for reason in reasons]
+    assert all(row[2] and row[3] for row in rows)
 
 
 def test_a_change_names_its_kind() -> None:

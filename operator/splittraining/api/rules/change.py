@@ -12,6 +12,7 @@ from splittraining.api.status import SplitTrainingStatus
 
 _FIXED = (
     "topology",
+    "imagePullSecrets",
     "model",
     "training",
     "schedule",

@@ -63,7 +63,7 @@ class CheckpointSpec(Document):
     keep_sets: Annotated[Count, Field(ge=2, le=10)] = 3
     """How many matched sets every party keeps; at least two, so that a torn one never is the only one."""
     volume: CheckpointVolume | None = None
-    """The volume of each party; absent means that nothing outlives the pod."""
+    """The volume of each party, which also holds its results and log; absent means 1Gi of the default class."""
 
 
 class StartupSpec(Document):

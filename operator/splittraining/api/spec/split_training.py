@@ -22,7 +22,7 @@ from splittraining.api.spec.schedule import ScheduleSpec
 from splittraining.api.spec.server import ServerSpec
 from splittraining.api.spec.task import TaskSpec
 from splittraining.api.spec.training import TrainingSpec
-from splittraining.api.spec.types import ATOMIC, Count, Image, ListMap
+from splittraining.api.spec.types import ATOMIC, Count, Image, ListMap, ObjectName
 
 
 class Topology(enum.StrEnum):
@@ -43,6 +43,13 @@ class RunMode(enum.StrEnum):
     PREDICT = "Predict"
 
 
+class PullSecret(Document):
+    """A Secret of type kubernetes.io/dockerconfigjson."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+
 class SplitTrainingSpec(Document):
     """What is wanted.
 
@@ -57,6 +64,8 @@ class SplitTrainingSpec(Document):
     not part of the contract."""
     image: Image | None = None
     """Image of all parties that do not name their own. A local run needs none."""
+    image_pull_secrets: Annotated[tuple[PullSecret, ...], Field(max_length=8, json_schema_extra=ATOMIC)] = ()
+    """Secrets in the parties' namespace that images are pulled with. Not part of the contract."""
     model: ModelSpec
     """The unsplit model, and where to cut it."""
     training: TrainingSpec

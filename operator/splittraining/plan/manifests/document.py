@@ -1,0 +1,70 @@
+"""The party document of a pod: the same document as anywhere, with a pod's paths and addresses."""
+
+from __future__ import annotations
+
+from splittraining.api.contract import Contract
+from splittraining.api.identity import SERVER_PARTY
+from splittraining.api.names import (
+    DATA_FOLDER,
+    OUTPUT_FOLDER,
+    PARTY_PORT,
+    SOURCE_FOLDER,
+    TERMINATION_PATH,
+    TOKEN_FILE,
+    TOKEN_FOLDER,
+    TRUST_FILE,
+    TRUST_FOLDER,
+)
+from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Reporting
+from splittraining.api.resource import SplitTraining
+from splittraining.api.spec.operation import Enforcement, Isolation
+from splittraining.plan.manifests.metadata import get_child_name
+from splittraining.plan.manifests.settings import OperatorSettings
+from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_documents
+from splittraining.plan.topology import get_data, get_namespace, list_parties
+
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a pod does not know which address its peers will dial; policies say who may
+
+
+def build_document(
+    training: SplitTraining, contract: Contract, party: str, *, attempt: int, settings: OperatorSettings
+) -> PartyDocument:
+    """Builds what a party is told in its pod.
+
+    Args:
+        training: An accepted training.
+        contract: Its contract.
+        party: The party.
+        attempt: The run's generation: frames of another attempt are refused.
+        settings: What the operator knows.
+    """
+    network = training.spec.network
+    is_closed = network.isolation is Isolation.DENY_ALL
+    host = f"{get_child_name(training, SERVER_PARTY)}.{get_namespace(training, SERVER_PARTY)}.svc"
+    run = RunPlace(
+        run_id=training.metadata.uid,
+        trust_domain=settings.trust_domain,
+        server=Endpoint(host=host, port=PARTY_PORT),
+        reporting=Reporting(period_milliseconds=settings.report_period_milliseconds),
+        generation=attempt,
+        listen_host=EVERY_ADDRESS,
+        isolation_probe=settings.isolation_probe if is_closed else None,
+        isolation_required=is_closed and network.enforcement is Enforcement.REQUIRED,
+    )
+    places = {name: _build_place(training, name, settings) for name in list_parties(training.spec)}
+    return build_party_documents(training, contract, run=run, places=places)[party]
+
+
+def _build_place(training: SplitTraining, party: str, settings: OperatorSettings) -> PartyPlace:
+    return PartyPlace(
+        intake=IntakeAccess(
+            url=settings.certificate_url,
+            report_url=settings.report_url,
+            bundle_path=f"{TRUST_FOLDER}/{TRUST_FILE}",
+            token_path=f"{TOKEN_FOLDER}/{TOKEN_FILE}",
+        ),
+        output_path=OUTPUT_FOLDER,
+        data_path=DATA_FOLDER if get_data(training.spec, party) is not None else "",
+        source_path=SOURCE_FOLDER if training.spec.model.source is not None else "",
+        termination_path=TERMINATION_PATH,
+    )

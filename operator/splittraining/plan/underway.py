@@ -1,0 +1,210 @@
+"""A training under way: its parties are started together, watched, and started over or ended together."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from splittraining.api.conditions import (
+    CertificatesReadyReason,
+    ConditionType,
+    FailedReason,
+    PartiesReadyReason,
+    ProgressingReason,
+    SuspendedReason,
+)
+from splittraining.api.contract import Contract
+from splittraining.plan.attempts import compute_pause, is_ready_timeout_over, is_released, list_releases
+from splittraining.plan.conditions import Statement
+from splittraining.plan.decision import Decision, Manifest
+from splittraining.plan.ended import build_last_statements
+from splittraining.plan.endings import Ending, EndingKind, decide_ending
+from splittraining.plan.look import Look, Statements
+from splittraining.plan.manifests.job import build_job
+from splittraining.plan.manifests.party_set import build_party_objects
+from splittraining.plan.progress import PartiesSeen
+from splittraining.plan.suspension import was_suspended
+from splittraining.plan.telling import build_fields, build_statements, count_restarts, is_running, look_at_parties
+
+RECHECK_S = 5.0
+CRASH_PAUSE_S = 10
+"""Pause before the first start over after a party was lost, or `startup.retryPeriodSeconds` where that is less."""
+
+_NEXT_ATTEMPT = {"progress": None, "progress_summary": "0%", "eta_summary": ""}
+"""Without checkpoints every attempt begins at the beginning, and the status says so."""
+
+
+def decide_underway(look: Look, contract: Contract, accepted: Statement) -> Decision:
+    """Decides about an accepted training that is neither suspended nor over."""
+    base = {ConditionType.ACCEPTED: accepted, ConditionType.SUSPENDED: Statement.no(SuspendedReason.NOT_SUSPENDED)}
+    attempt, digest = look.old.attempt, contract.compute_digest()
+    if attempt and was_suspended(look):
+        said = Statement.yes(ProgressingReason.PENDING, "resumed: it starts over from round 1, without checkpoints")
+        status = look.build_status(
+            {**base, ConditionType.PROGRESSING: said}, next_attempt_time=_round(look.now), **_NEXT_ATTEMPT
+        )
+        return look.decide(status, requeue_after_s=0)
+    if look.old.next_attempt_time is not None:
+        return _decide_pause(look, base, look.old.next_attempt_time)
+    objects = _build_objects(look, contract)
+    if not attempt:
+        starting = {**base, ConditionType.PROGRESSING: Statement.yes(ProgressingReason.STARTING)}
+        status = look.build_status(starting, contract_digest=digest, attempt=1)
+        return look.decide(status, apply=objects, requeue_after_s=0)
+    return _watch(look, base, objects + _build_jobs(look, contract))
+
+
+def _watch(look: Look, base: Statements, wanted: tuple[Manifest, ...]) -> Decision:
+    """Looks how the parties of the attempt are."""
+    seen, attempt = look_at_parties(look), look.old.attempt
+    ending = _decide_ending(look)
+    if ending is not None and ending.kind is EndingKind.START_OVER:
+        return _start_over(look, base, seen, ending)
+    if ending is not None:
+        return _end(look, base, seen, ending)
+    if not is_running(look, seen) and is_ready_timeout_over(
+        look.observed.jobs_of(attempt).values(), look.spec.startup, now=look.now
+    ):
+        return _give_up_start(look, base, seen)
+    return _go_on(look, base, seen, wanted)
+
+
+# --- while it goes on -------------------------------------------------------------------------------------------------
+
+
+def _go_on(look: Look, base: Statements, seen: PartiesSeen, wanted: tuple[Manifest, ...]) -> Decision:
+    fields = build_fields(look, seen, count_restarts(look))
+    if look.old.start_time is None and is_running(look, seen):
+        fields["start_time"] = _round(look.now)
+    status = look.build_status({**base, **build_statements(look, seen)}, **fields)
+    return look.decide(status, apply=wanted, requeue_after_s=RECHECK_S)
+
+
+def _build_objects(look: Look, contract: Contract) -> tuple[Manifest, ...]:
+    observed = look.observed
+    return tuple(
+        manifest
+        for party in look.parties
+        for manifest in build_party_objects(
+            observed.training,
+            contract,
+            party,
+            uid=observed.participation_uids[party],
+            attempt=max(1, look.old.attempt),
+            settings=look.settings,
+            source_files=observed.source.files if observed.source is not None else {},
+            trust_bundle_pem=observed.trust_bundle_pem,
+        )
+    )
+
+
+def _build_jobs(look: Look, contract: Contract) -> tuple[Manifest, ...]:
+    return tuple(
+        build_job(
+            look.observed.training,
+            contract,
+            party,
+            uid=look.observed.participation_uids[party],
+            attempt=look.old.attempt,
+            settings=look.settings,
+        )
+        for party in look.parties
+    )
+
+
+# --- how an attempt ends ----------------------------------------------------------------------------------------------
+
+
+def _decide_ending(look: Look) -> Ending | None:
+    ending = decide_ending(look.observed, look.old.attempt, look.parties, now=look.now)
+    if ending is not None and ending.kind is not EndingKind.START_OVER:
+        return ending
+    deadline_s, started_at = look.spec.active_deadline_seconds, look.old.start_time
+    if deadline_s is not None and started_at is not None and look.now - started_at >= timedelta(seconds=deadline_s):
+        message = f"it ran longer than activeDeadlineSeconds allows: {deadline_s} s"
+        return Ending(EndingKind.FAIL, FailedReason.DEADLINE_EXCEEDED, message=message)
+    most = look.spec.fault_tolerance.max_restarts_per_party
+    if ending is not None and count_restarts(look, ending.party)[ending.party] > most:
+        message = f"{ending.message}; it was started over {most} times, which is what maxRestartsPerParty allows"
+        return Ending(EndingKind.FAIL, FailedReason.TOO_MANY_RESTARTS, ending.party, message)
+    return ending
+
+
+def _end(look: Look, base: Statements, seen: PartiesSeen, ending: Ending) -> Decision:
+    fields = build_fields(look, seen, count_restarts(look)) | {
+        "completion_time": _round(look.now),
+        "reason": ending.reason if ending.kind is EndingKind.FAIL else "",
+        "eta_summary": "",
+    }
+    status = look.build_status({**base, **build_last_statements(ending)}, **fields)
+    parties = tuple(
+        party.model_copy(update={"ready": False} | _name_cause(ending, party.name)) for party in status.parties
+    )
+    status = status.model_copy(update={"parties": parties})
+    return look.decide(status, delete=list_releases(look.observed, keep_ended=True), requeue_after_s=0)
+
+
+def _start_over(look: Look, base: Statements, seen: PartiesSeen, ending: Ending) -> Decision:
+    restarts = count_restarts(look, ending.party)
+    pause_s = min(CRASH_PAUSE_S, look.spec.startup.retry_period_seconds)
+    pause = compute_pause(pause_s, uid=look.observed.training.metadata.uid, attempt=restarts[ending.party])
+    fields = build_fields(look, seen, restarts)
+    why = Statement.no(PartiesReadyReason(ending.reason), f"{ending.party}: {ending.message}")
+    return _release(look, base, why, pause, fields)
+
+
+def _give_up_start(look: Look, base: Statements, seen: PartiesSeen) -> Decision:
+    startup = look.spec.startup
+    pause = compute_pause(
+        startup.retry_period_seconds, uid=look.observed.training.metadata.uid, attempt=look.old.attempt
+    )
+    why = build_statements(look, seen)[ConditionType.PARTIES_READY]
+    message = f"not all parties came within {startup.ready_timeout_seconds} s; {why.message}"
+    fields = build_fields(look, seen, count_restarts(look))
+    return _release(look, base, Statement.no(why.reason, message), pause, fields)
+
+
+def _release(look: Look, base: Statements, why: Statement, pause: timedelta, fields: dict[str, object]) -> Decision:
+    """Ends all pods of the attempt and says when the next one begins."""
+    at = _round(look.now + pause)
+    pending = Statement.yes(
+        ProgressingReason.PENDING,
+        f"{why.message}; all parties are released and started over from round 1 at {at:%Y-%m-%dT%H:%M:%SZ}",
+    )
+    status = look.build_status(
+        {
+            **base,
+            ConditionType.PARTIES_READY: why,
+            ConditionType.PROGRESSING: pending,
+            ConditionType.CERTIFICATES_READY: Statement.no(CertificatesReadyReason.AWAITING_CERTIFICATES),
+        },
+        **{**fields, **_NEXT_ATTEMPT, "next_attempt_time": at},
+    )
+    parties = tuple(party.model_copy(update={"ready": False, "gpus": 0}) for party in status.parties)
+    status = status.model_copy(
+        update={"parties": parties, "parties_summary": f"0/{len(parties)}", "reason": why.reason.value}
+    )
+    return look.decide(status, delete=list_releases(look.observed), requeue_after_s=RECHECK_S)
+
+
+def _decide_pause(look: Look, base: Statements, next_at: datetime) -> Decision:
+    """Waits until nothing of the last attempt is left and the time of the next one has come."""
+    left_s = (next_at - look.now).total_seconds()
+    if left_s > 0 or not is_released(look.observed):
+        status = look.build_status(base)
+        return look.decide(status, delete=list_releases(look.observed), requeue_after_s=max(left_s, RECHECK_S))
+    starting = {**base, ConditionType.PROGRESSING: Statement.yes(ProgressingReason.STARTING)}
+    status = look.build_status(
+        starting, attempt=look.old.attempt + 1, next_attempt_time=None, reason="", **_NEXT_ATTEMPT
+    )
+    return look.decide(status, requeue_after_s=0)
+
+
+def _name_cause(ending: Ending, party: str) -> dict[str, str]:
+    if party != ending.party:
+        return {}
+    return {"reason": ending.reason.value, "message": ending.message[:2048]}
+
+
+def _round(moment: datetime) -> datetime:
+    """Returns a moment as the API server stores it: whole seconds."""
+    return moment.replace(microsecond=0)
