@@ -13,7 +13,7 @@ from splittraining.api.errors import SplitTrainingError
 from splittraining.api.identity import PartyIdentity
 from splittraining.api.names import build_audience, build_child_name
 from splittraining.api.resource import SplitTraining, parse_split_training
-from splittraining.controller.observe import ApiObject
+from splittraining.cluster.client import ApiObject
 from splittraining.intake.directory import Claims, IdentityClaims, PodClaims
 from splittraining.plan.topology import get_namespace, list_parties
 

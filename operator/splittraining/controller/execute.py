@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from splittraining.api.base import compute_digest
-from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, PARTY_LABEL, TRAINING_UID_LABEL
+from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, PARTY_LABEL
 from splittraining.api.resource import SplitTraining
 from splittraining.api.status import SplitTrainingStatus
-from splittraining.controller.observe import ApiObject, is_controlled_by
+from splittraining.cluster.client import ApiObject
+from splittraining.controller.observe import is_own
 from splittraining.plan.decision import Decision, Manifest, Reference, TrainingEvent
 from splittraining.plan.observed import Refusal
 from splittraining.plan.pace import QUIET_PERIOD_S, is_transition
@@ -86,6 +87,10 @@ class Scene:
     """Of the training and its participations: an object that none of them controls is not ours."""
     find: Callable[[str, str, str], ApiObject | None]
     """Returns a known object by kind, namespace and name."""
+
+    def is_own(self, obj: ApiObject) -> bool:
+        """Says whether an object is this training's."""
+        return is_own(obj, self.owner_uids, training_uid=self.training.metadata.uid)
 
 
 @dataclass
@@ -183,7 +188,7 @@ class Executor:
     async def _apply(self, manifest: Manifest, scene: Scene, memory: Memory) -> None:
         identity, digest, now = _identify(manifest), compute_digest(manifest), self._monotonic_s()
         existing = scene.find(*identity)
-        own = existing if existing is not None and _is_ours(existing, scene) else None
+        own = existing if existing is not None and scene.is_own(existing) else None
         if own is not None and _is_as_wanted(own, digest, memory):
             return
         confirmed = memory.confirmed.get(identity)
@@ -198,14 +203,6 @@ class Executor:
 
 def _identify(manifest: Manifest) -> tuple[str, str, str]:
     return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-
-
-def _is_ours(obj: ApiObject, scene: Scene) -> bool:
-    if obj["metadata"].get("ownerReferences"):
-        return is_controlled_by(obj, scene.owner_uids)
-    # What outlives the training has no owner: it carries the training's uid as a label, and in its name a digest of it.
-    labels = obj["metadata"].get("labels") or {}
-    return bool(labels.get(TRAINING_UID_LABEL) == scene.training.metadata.uid)
 
 
 def _is_as_wanted(existing: ApiObject, digest: str, memory: Memory) -> bool:

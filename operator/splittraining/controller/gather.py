@@ -9,9 +9,9 @@ from typing import Protocol
 
 from splittraining.api.report import Report
 from splittraining.api.resource import SplitTraining
-from splittraining.controller.execute import Scene
+from splittraining.cluster.client import ApiObject
+from splittraining.controller.execute import Scene, WriteRefused
 from splittraining.controller.observe import (
-    ApiObject,
     find_participation_uids,
     find_pod_refusal,
     is_controlled_by,
@@ -44,7 +44,11 @@ class Live(Protocol):
     """Single looks at what is not watched."""
 
     async def get_config_map(self, namespace: str, name: str) -> ApiObject | None:
-        """Returns a ConfigMap, or None; also where it may not be read."""
+        """Returns a ConfigMap, or None.
+
+        Raises:
+            WriteRefused: if it may not be read.
+        """
         ...
 
     async def list_events_of(self, obj: ApiObject) -> Sequence[ApiObject]:
@@ -168,5 +172,8 @@ class Gatherer:
             if found is not None:
                 self._sources[uid] = observe_source(found, name=copy, namespace=namespace)
                 return self._sources[uid]
-        original = await self._live.get_config_map(namespace, source.config_map.name)
+        try:
+            original = await self._live.get_config_map(namespace, source.config_map.name)
+        except WriteRefused as refused:
+            return Source(problem=refused.message)
         return observe_source(original, name=source.config_map.name, namespace=namespace)

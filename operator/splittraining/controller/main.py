@@ -22,7 +22,3 @@ def main() -> None:
     settings = parse_settings(sys.argv[1:], os.environ)
     start_logging(settings.log_level)
     sys.exit(asyncio.run(run_operator(settings)))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from splittraining.api.names import ATTEMPT_LABEL, PARTY_LABEL
+from splittraining.api.names import ATTEMPT_LABEL, PARTY_LABEL, TRAINING_UID_LABEL
+from splittraining.cluster.client import ApiObject
 from splittraining.plan.observed import ObservedJob, ObservedPod, Source
-
-ApiObject = Mapping[str, Any]
 
 GPU = "nvidia.com/gpu"
 PARTY_CONTAINER = "party"
@@ -35,6 +33,16 @@ def is_controlled_by(obj: ApiObject, uids: Iterable[str]) -> bool:
     return any(
         owner.get("controller") and owner.get("uid") in wanted for owner in obj["metadata"].get("ownerReferences") or ()
     )
+
+
+def is_own(obj: ApiObject, owner_uids: Collection[str], *, training_uid: str) -> bool:
+    """Says whether an object is a training's.
+
+    What outlives the training has no owner: it carries the training's uid as a label, and in its name a digest of it.
+    """
+    if obj["metadata"].get("ownerReferences"):
+        return is_controlled_by(obj, owner_uids)
+    return bool((obj["metadata"].get("labels") or {}).get(TRAINING_UID_LABEL) == training_uid)
 
 
 def observe_jobs(

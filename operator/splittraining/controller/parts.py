@@ -5,32 +5,35 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from splittraining.api.identity import PartyIdentity
 from splittraining.api.names import build_audience
 from splittraining.api.party_document import Endpoint
 from splittraining.api.report import Report
-from splittraining.cluster.interim import Api
+from splittraining.cluster.client import Client
+from splittraining.cluster.errors import ApiError
+from splittraining.cluster.lease import LeaseTimes
+from splittraining.cluster.resources import SPLIT_PARTICIPATION
 from splittraining.controller.authority import Authority
 from splittraining.controller.directory import ClusterDirectory
-from splittraining.controller.execute import Executor
+from splittraining.controller.execute import Executor, WriteRefused
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.health import Health
 from splittraining.controller.intake import Bridge, IntakeParts, build_intake
 from splittraining.controller.issuer import JWKS_PATH
-from splittraining.controller.kinds import KINDS_BY_NAME, PARTICIPATION
-from splittraining.controller.kube import ApiFailed, Cluster, SecretVault
+from splittraining.controller.kube import Cluster, SecretVault
 from splittraining.controller.metrics import Metrics
 from splittraining.controller.reports import Reports
 from splittraining.controller.settings import Settings
 from splittraining.controller.state import State
+from splittraining.controller.watched import WATCHED_KINDS
 from splittraining.controller.work_queue import Key, WorkQueue
 from splittraining.controller.worker import Decide, Reconciler
 from splittraining.intake.server import IntakeServer
 from splittraining.pki.ca import DEFAULT_LEAF_DURATION
-from splittraining.plan.manifests import OperatorSettings
+from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.reconcile import decide_training
 
 
@@ -45,6 +48,7 @@ class Surroundings:
     clock: Callable[[], datetime] = _now
     monotonic_s: Callable[[], float] = time.monotonic
     decide: Decide = decide_training
+    lease_times: LeaseTimes = field(default_factory=LeaseTimes)
 
 
 class Parts:
@@ -52,13 +56,13 @@ class Parts:
 
     Args:
         settings: Who and where.
-        api: Raw calls.
+        client: Calls the API server.
         around: Time, and the decision.
     """
 
-    def __init__(self, settings: Settings, api: Api, around: Surroundings) -> None:
+    def __init__(self, settings: Settings, client: Client, around: Surroundings) -> None:
         self.settings = settings
-        self.api = api
+        self.client = client
         self.around = around
         self.is_leading = False
         self.metrics = Metrics()
@@ -69,9 +73,9 @@ class Parts:
             get_oldest_key_age_s=self.queue.get_oldest_age_s,
             get_watch_ages_s=self.state.get_ages_s,
         )
-        self.cluster = Cluster(api, self.state, metrics=self.metrics, clock=around.clock, instance=settings.pod_name)
+        self.cluster = Cluster(client, self.state, metrics=self.metrics, clock=around.clock, instance=settings.pod_name)
         self.authority = Authority(
-            SecretVault(api, namespace=settings.namespace, name=settings.authority_name),
+            SecretVault(client, namespace=settings.namespace, name=settings.authority_name),
             trust_domain=settings.trust_domain,
             clock=around.clock,
             on_replaced=self._on_replaced,
@@ -99,7 +103,7 @@ class Parts:
             clock=self.around.clock,
             monotonic_s=self.around.monotonic_s,
         )
-        bridge = Bridge(asyncio.get_running_loop(), failures=(ApiFailed, OSError, TimeoutError))
+        bridge = Bridge(asyncio.get_running_loop(), failures=(ApiError, WriteRefused))
         return build_intake(parts, bridge)
 
     def render_metrics(self) -> bytes:
@@ -124,7 +128,7 @@ class Parts:
             find_training=self.state.find_training,
             gatherer=gatherer,
             decide=self.around.decide,
-            executor=Executor(self.cluster, watched_kinds=KINDS_BY_NAME, monotonic_s=self.around.monotonic_s),
+            executor=Executor(self.cluster, watched_kinds=WATCHED_KINDS, monotonic_s=self.around.monotonic_s),
             queue=self.queue,
             settings=build_operator_settings(self.settings),
             clock=self.around.clock,
@@ -148,7 +152,7 @@ class Parts:
         return dict(await self.cluster.get_document(JWKS_PATH))
 
     async def _refresh_participations(self) -> None:
-        await self.cluster.list_into_state(PARTICIPATION, self.settings.watch_namespaces)
+        await self.cluster.list_into_state(SPLIT_PARTICIPATION, self.settings.watch_namespaces)
 
     def _get_leaf_duration(self, run_id: str) -> timedelta:
         training = self.state.find_training_by_uid(run_id)

@@ -1,4 +1,4 @@
-"""The operator's life: fill the state, watch, serve; wait to lead, lead; stop in order, or at once when the Lease is lost.
+"""The operator's life: fill the state, watch, serve, wait to lead, lead; stop in order, or at once without the Lease.
 
 Every replica watches and signs certificates, so that a standby begins with a warm state. Only the leader makes the CA,
 takes reports and writes.
@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from splittraining.cluster.interim import Api, Lease, connect
+from splittraining.cluster.client import Client, connect
+from splittraining.cluster.lease import Lease, watch_deadline
+from splittraining.cluster.resources import Resource
 from splittraining.controller.endpoints import build_reports_endpoints
 from splittraining.controller.health import HEARTBEAT_PERIOD_S
 from splittraining.controller.intake import keep_door_open
 from splittraining.controller.issuer import CONFIGURATION_PATH, read_own_issuer
-from splittraining.controller.kinds import Kind
 from splittraining.controller.parts import Parts, Surroundings
 from splittraining.controller.probes import build_metrics_routes, build_probe_routes, serving
 from splittraining.controller.relist import keep_listing, list_all
@@ -41,21 +43,21 @@ _LOG = logging.getLogger(__name__)
 async def run_operator(
     settings: Settings,
     *,
-    open_api: Callable[[], Awaitable[Api]] = connect,
+    open_client: Callable[[], Awaitable[Client]] = connect,
     around: Surroundings | None = None,
 ) -> int:
     """Runs the operator until it is asked to stop, or a part of it ends.
 
     Args:
         settings: Who and where.
-        open_api: Opens the way to the API server.
+        open_client: Opens the way to the API server.
         around: Time, and the decision.
 
     Returns:
         The process's exit code. Where the Lease is lost the process ends here and now instead.
     """
-    api = await open_api()
-    parts = Parts(settings, api, around or Surroundings())
+    client = await open_client()
+    parts = Parts(settings, client, around or Surroundings())
     try:
         async with (
             serving(build_probe_routes(parts.health), port=settings.probe_port),
@@ -63,7 +65,7 @@ async def run_operator(
         ):
             return await Process(parts).run()
     finally:
-        await api.close()
+        await client.close()
 
 
 class Process:
@@ -76,7 +78,16 @@ class Process:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         settings = parts.settings
-        self._lease = Lease(parts.api, settings.namespace, settings.lease_name, settings.pod_name)
+        self._lease = Lease(
+            parts.client,
+            settings.namespace,
+            settings.lease_name,
+            # A container that starts again in the same pod is another candidate.
+            identity=f"{settings.pod_name}_{secrets.token_hex(4)}",
+            times=parts.around.lease_times,
+            monotonic_s=parts.around.monotonic_s,
+            now=parts.around.clock,
+        )
         self._stop = asyncio.Event()
         self._shell_ready = asyncio.Event()
         self._shell_stop = asyncio.Event()
@@ -104,9 +115,9 @@ class Process:
         await self._wait_for(self._stop.wait())
         return await self._end()
 
-    async def list_into_state(self, kind: Kind) -> int:
+    async def list_into_state(self, resource: Resource) -> int:
         """Lists a kind in all watched namespaces."""
-        return await self._parts.cluster.list_into_state(kind, self._parts.settings.watch_namespaces)
+        return await self._parts.cluster.list_into_state(resource, self._parts.settings.watch_namespaces)
 
     # --- leading ------------------------------------------------------------------------------------------------------
 
@@ -115,6 +126,7 @@ class Process:
         await self._lease.acquire()
         _LOG.info("%s leads", parts.settings.pod_name)
         hold = self._start("lease", self._lease.hold())
+        watch_deadline(self._lease, end=lambda: _leave(EXIT_LEASE_LOST))  # also where this loop stands still
         await _until_it_works("have the CA", parts.authority.ensure)
         # What the leader before wrote last may not have come through the watches yet.
         await _until_it_works("list the cluster", lambda: list_all(self))
@@ -130,7 +142,7 @@ class Process:
         endpoints = build_reports_endpoints(self._parts.settings)
         while True:
             await _until_it_works(
-                "publish the reports address", lambda: self._parts.cluster.apply_own_if_changed(endpoints)
+                "publish the reports address", lambda: self._parts.cluster.apply_in_own_namespace(endpoints)
             )
             await asyncio.sleep(ENDPOINTS_PERIOD_S)
 
@@ -166,8 +178,8 @@ class Process:
         await _until_it_works("learn who issues tokens", ask)
         return found
 
-    def _note_missed(self, kind: Kind, number: int) -> None:
-        self._parts.metrics.missed_changes.labels(kind=kind.name).inc(number)
+    def _note_missed(self, resource: Resource, number: int) -> None:
+        self._parts.metrics.missed_changes.labels(kind=resource.kind).inc(number)
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 
@@ -218,8 +230,7 @@ class Process:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         if lease is not None:
-            with contextlib.suppress(Exception):  # it ends by itself in some seconds
-                await self._lease.release()
+            await self._lease.release()
         if watches is not None:
             self._shell_stop.set()  # last: kopf takes with it whatever was started after it
             await asyncio.gather(watches, return_exceptions=True)

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from splittraining.controller.kinds import WATCHED, Kind
+from splittraining.cluster.resources import Resource
+from splittraining.controller.watched import WATCHED
 
 PERIOD_S = 600.0
 
@@ -17,22 +18,22 @@ _LOG = logging.getLogger(__name__)
 class Lister(Protocol):
     """Lists kinds into the state."""
 
-    async def list_into_state(self, kind: Kind) -> int:
+    async def list_into_state(self, resource: Resource) -> int:
         """Lists a kind, replaces what is known of it and wakes what that concerns; returns how many had changed."""
         ...
 
 
-async def list_all(lister: Lister, kinds: Sequence[Kind] = WATCHED) -> None:
+async def list_all(lister: Lister, resources: Sequence[Resource] = WATCHED) -> None:
     """Lists all kinds once; owners come first, so that children find theirs."""
-    for kind in kinds:
-        await lister.list_into_state(kind)
+    for resource in resources:
+        await lister.list_into_state(resource)
 
 
 async def keep_listing(
     lister: Lister,
     *,
-    on_missed: Callable[[Kind, int], None],
-    kinds: Sequence[Kind] = WATCHED,
+    on_missed: Callable[[Resource, int], None],
+    resources: Sequence[Resource] = WATCHED,
     period_s: float = PERIOD_S,
 ) -> None:
     """Lists all kinds again and again, until it is cancelled.
@@ -40,16 +41,16 @@ async def keep_listing(
     Args:
         lister: Lists.
         on_missed: Told what the watches had not shown; a few are those of the very moment.
-        kinds: What to list.
+        resources: What to list.
         period_s: Time between two rounds, spread over the kinds.
     """
     while True:
-        for kind in kinds:
-            await asyncio.sleep(period_s / len(kinds))
+        for resource in resources:
+            await asyncio.sleep(period_s / len(resources))
             try:
-                missed = await lister.list_into_state(kind)
+                missed = await lister.list_into_state(resource)
             except Exception as error:  # noqa: BLE001 - the age of the last list says so, and ends us in time
-                _LOG.warning("could not list %s: %s: %s", kind.plural, type(error).__name__, error)
+                _LOG.warning("could not list %s: %s: %s", resource.plural, type(error).__name__, error)
                 continue
             if missed:
-                on_missed(kind, missed)
+                on_missed(resource, missed)

@@ -7,12 +7,13 @@ servers do to watches. What it cannot tell (what vanished while a watch was down
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import kopf
 
-from splittraining.controller.kinds import WATCHED, Kind
+from splittraining.cluster.resources import Resource
+from splittraining.controller.watched import WATCHED, get_selector
 
 ERROR_BACKOFFS_S = (0.5, 1, 2, 3)
 """kopf goes on waiting after an outage has ended: longer steps would delay the first event by as much."""
@@ -25,31 +26,31 @@ _INACTIVITY_S = 75
 class Feed(Protocol):
     """Takes what happened."""
 
-    def take_object(self, kind: Kind, obj: Mapping[str, Any]) -> object:
+    def take_object(self, resource: Resource, obj: Mapping[str, Any]) -> object:
         """Takes an object as it is now."""
         ...
 
-    def take_deletion(self, kind: Kind, obj: Mapping[str, Any]) -> None:
+    def take_deletion(self, resource: Resource, obj: Mapping[str, Any]) -> None:
         """Takes an object as it was when it was deleted."""
         ...
 
 
-def build_registry(feed: Feed, kinds: Sequence[Kind] = WATCHED) -> kopf.OperatorRegistry:
+def build_registry(feed: Feed, resources: Sequence[Resource] = WATCHED) -> kopf.OperatorRegistry:
     """Builds kopf's handlers, in a registry of their own: nothing is registered globally."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**fields: Any) -> kopf.ConnectionInfo | None:
+    def login(**fields: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - kopf says what it gives
         return kopf.login_with_service_account(**fields) or kopf.login_with_kubeconfig(**fields)
 
-    for kind in kinds:
-        kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=registry)(
-            _build_handler(feed, kind)
+    for resource in resources:
+        kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(
+            _build_handler(feed, resource)
         )
     return registry
 
 
-def build_settings(kinds: Sequence[Kind] = WATCHED) -> kopf.OperatorSettings:
+def build_settings(resources: Sequence[Resource] = WATCHED) -> kopf.OperatorSettings:
     """Builds kopf's settings: silent, standalone, selecting at the server."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
@@ -61,9 +62,10 @@ def build_settings(kinds: Sequence[Kind] = WATCHED) -> kopf.OperatorSettings:
     settings.networking.request_timeout = _REQUEST_TIMEOUT_S
     settings.networking.error_backoffs = ERROR_BACKOFFS_S
     settings.queueing.error_delays = ERROR_BACKOFFS_S
-    for kind in kinds:
-        if kind.selector:
-            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = kind.selector
+    for resource in resources:
+        selector = get_selector(resource)
+        if selector:
+            settings.watching.label_selectors[resource.group, resource.version, resource.plural] = selector
     return settings
 
 
@@ -87,11 +89,11 @@ async def run_shell(feed: Feed, *, namespaces: Sequence[str], ready: asyncio.Eve
     )
 
 
-def _build_handler(feed: Feed, kind: Kind) -> Any:
-    async def on_event(event: Mapping[str, Any], **_: Any) -> None:
+def _build_handler(feed: Feed, resource: Resource) -> Callable[..., Awaitable[None]]:
+    async def on_event(event: Mapping[str, Any], **_: object) -> None:
         if event["type"] == "DELETED":
-            feed.take_deletion(kind, event["object"])
+            feed.take_deletion(resource, event["object"])
         else:
-            feed.take_object(kind, event["object"])
+            feed.take_object(resource, event["object"])
 
     return on_event

@@ -11,13 +11,13 @@ from typing import Protocol
 
 from splittraining.api.errors import SplitTrainingError
 from splittraining.api.resource import parse_split_training
+from splittraining.cluster.client import ApiObject
 from splittraining.controller.execute import RETRY_REFUSED_S, Executor, Memory, Outdated
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.metrics import Metrics
-from splittraining.controller.observe import ApiObject
 from splittraining.controller.work_queue import Key, WorkQueue
 from splittraining.plan.decision import Decision
-from splittraining.plan.manifests import OperatorSettings
+from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.observed import Observed
 
 LOOK_TIMEOUT_S = 120.0

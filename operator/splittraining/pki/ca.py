@@ -201,5 +201,5 @@ def _refuse_kept(given: str) -> IdentityRefused:
     return IdentityRefused(
         f"the CA that is kept {given}",
         allowed="a P-256 key in PEM and its own CA certificate, as this project writes them",
-        remedy="restore it from a backup; or delete it, and a new one is made that all parties must first come to trust",
+        remedy="restore it from a backup; or delete it, and a new one is made that parties do not trust yet",
     )
