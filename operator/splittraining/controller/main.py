@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
+
+from prometheus_client import disable_created_metrics
 
 from splittraining.controller.logs import start_logging
 from splittraining.controller.process import run_operator
 from splittraining.controller.settings import parse_settings
-
-_LOG = logging.getLogger(__name__)
 
 
 def main() -> None:
     """Runs the operator until it is asked to stop."""
     settings = parse_settings(sys.argv[1:], os.environ)
     start_logging(settings.log_level)
+    disable_created_metrics()  # a second series for each counter, which nobody reads
     sys.exit(asyncio.run(run_operator(settings)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -134,13 +135,25 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def list_names(metrics: Metrics) -> dict[str, str]:
-    """Returns every metric's name as Prometheus shows it, with what it says."""
-    names = {}
-    for family in metrics.registry.collect():
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        names[name] = family.documentation
-    return dict(sorted(names.items()))
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric as people look for it."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def list_metrics(metrics: Metrics) -> list[MetricRow]:
+    """Lists every metric under the name that Prometheus shows."""
+    rows = []
+    for metric in vars(metrics).values():
+        if isinstance(metric, Counter | Gauge | Histogram):
+            (family,) = metric.describe()
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            rows.append(MetricRow(name, family.type, tuple(metric._labelnames), family.documentation))  # noqa: SLF001
+    return sorted(rows, key=lambda row: row.name)
 
 
 def _remove(metric: Gauge, rows: Iterable[tuple[str, ...]]) -> None:
