@@ -1,0 +1,174 @@
+"""The operator's own process before a real API server. There is no Jobs controller: pods are nobody's business here."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from splittraining.controller.process import EXIT_LEASE_LOST, EXIT_STOPPED
+
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/splittraining-controller"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices/splittraining-reports"
+Wait = Callable[..., Any]
+
+
+def get_lease(place: Any) -> dict[str, Any]:
+    return dict(place.server.get(LEASES.format(place.operators)).get("spec", {}))
+
+
+def wait_for_renewals(place: Any, wait: Wait, number: int) -> None:
+    """Waits until the Lease was renewed some times: then that much time of the leader's has passed."""
+    for _ in range(number):
+        seen = get_lease(place)["renewTime"]
+        wait("a renewal of the Lease", lambda seen=seen: get_lease(place)["renewTime"] != seen)
+
+
+def test_a_training_gets_its_objects_and_then_nothing_is_written_any_more(place: Any, wait: Wait) -> None:
+    operator = place.start()
+    wait("a ready operator", operator.is_ready)
+    place.apply_training()
+    children = place.wait_for_children()
+    wait("the state", lambda: place.get_state() == "Starting")
+    wait_for_renewals(place, wait, 3)
+    written = place.list_writes()
+    once = [write for write in written if "patch splittrainings" not in write]
+    assert len(once) == len(set(once))
+    assert len(written) - len(once) <= 4, "the status is written on transitions only"
+    wait_for_renewals(place, wait, 25)  # longer than decisions ask to be made again
+    assert place.list_writes() == written
+    assert place.list_children() == children
+
+
+def test_a_restart_writes_nothing_that_is_there_already(place: Any, wait: Wait) -> None:
+    first = place.start()
+    place.apply_training()
+    children = place.wait_for_children()
+    wait("the state", lambda: place.get_state() == "Starting")
+    assert first.stop() == EXIT_STOPPED
+    assert get_lease(place)["holderIdentity"] == ""
+    written = place.list_writes()
+    second = place.start("operator-b")
+    wait("the next leader", second.is_leading)
+    wait_for_renewals(place, wait, 10)
+    assert place.list_writes() == written
+    assert place.list_children() == children
+
+
+def test_what_is_removed_by_hand_comes_back(place: Any, wait: Wait) -> None:
+    place.start()
+    place.apply_training()
+    children = place.wait_for_children()
+    name = next(name for kind, name in children if kind == "NetworkPolicy")
+    path = f"/apis/networking.k8s.io/v1/namespaces/{place.namespace}/networkpolicies/{name}"
+    uid = place.server.get(path)["metadata"]["uid"]
+    assert place.server.call("DELETE", path)[0] == 200
+    wait("a new policy", lambda: place.server.get(path).get("metadata", {}).get("uid", uid) != uid)
+
+
+def test_a_policy_that_was_opened_by_hand_is_closed_again(place: Any, wait: Wait) -> None:
+    place.start()
+    place.apply_training()
+    children = place.wait_for_children()
+    name = next(name for kind, name in children if kind == "NetworkPolicy")
+    path = f"/apis/networking.k8s.io/v1/namespaces/{place.namespace}/networkpolicies/{name}"
+    before = place.server.get(path)["spec"]
+    opened = {"spec": {"ingress": [{}]}}
+    assert place.server.call("PATCH", path, opened, content_type="application/merge-patch+json")[0] == 200
+    wait("the policy as it was", lambda: place.server.get(path)["spec"] == before)
+
+
+def test_somebody_elses_object_is_never_adopted(place: Any, wait: Wait) -> None:
+    operator = place.start()
+    wait("a ready operator", operator.is_ready)
+    training = place.apply_training()
+    children = place.wait_for_children()
+    assert operator.stop() == EXIT_STOPPED
+    (name,) = (name for kind, name in children if kind == "Service")
+    path = f"/api/v1/namespaces/{place.namespace}/services/{name}"
+    place.server.call("DELETE", path)
+    foreign = {"metadata": {"name": name}, "spec": {"ports": [{"port": 1}]}}
+    uid = place.server.create(f"/api/v1/namespaces/{place.namespace}/services", foreign)["metadata"]["uid"]
+    place.start("operator-b")
+
+    def find_refusal() -> Any:
+        conditions = place.get_training().get("status", {}).get("conditions", [])
+        return next((each for each in conditions if each["reason"] == "NameTaken"), None)
+
+    refusal = wait("a refusal", find_refusal)
+    assert name in refusal["message"] or "belongs to" in refusal["message"]
+    kept = place.server.get(path)
+    assert (kept["metadata"]["uid"], kept["metadata"].get("labels")) == (uid, None)
+    assert place.get_training()["metadata"]["uid"] == training["metadata"]["uid"]
+
+
+def test_a_source_that_comes_later_lets_the_training_begin(place: Any, wait: Wait) -> None:
+    path = f"/api/v1/namespaces/{place.namespace}/configmaps"
+    place.server.call("DELETE", f"{path}/xray-code")
+    place.start()
+    place.apply_training()
+    wait("the reason", lambda: "SourceMissing" in str(place.get_training().get("status")))
+    assert place.list_children() == {}
+    place.server.create(path, {"metadata": {"name": "xray-code"}, "data": {"model.py": "def build(): ...\n"}})
+    place.wait_for_children()
+
+
+def test_a_controller_that_dies_after_every_single_write_ends_where_an_undisturbed_one_does(
+    place: Any, wait: Wait
+) -> None:
+    place.start("operator-a", DIE_AFTER_EVERY_WRITE="yes")
+    place.apply_training()
+    children = place.wait_for_children()
+    wait("the state", lambda: place.get_state() == "Starting")
+    wait_for_renewals(place, wait, 20)
+    assert place.list_children() == children
+    owners = {place.get_training()["metadata"]["uid"]}
+    owners |= {obj["metadata"]["uid"] for (kind, _), obj in children.items() if kind == "SplitParticipation"}
+    for (kind, name), obj in children.items():
+        references = obj["metadata"].get("ownerReferences", [])
+        assert (kind == "PersistentVolumeClaim") == (not references), name
+        assert {reference["uid"] for reference in references} <= owners
+    assert len(place.list_writes()) >= len(children) + 2
+
+
+def test_the_standby_takes_over_when_the_leader_is_killed_and_they_never_both_write(place: Any, wait: Wait) -> None:
+    first = place.start("operator-a")
+    wait("a leader", first.is_leading)
+    second = place.start("operator-b")
+    wait("a standby that is ready: it signs certificates", second.is_ready)
+    assert not second.is_leading()
+    place.apply_training("one")
+    place.wait_for_children()
+    assert place.list_writes(of="operator-b") == []
+    first.process.send_signal(signal.SIGKILL)
+    wait("the next leader", second.is_leading, patience_s=20)
+    place.apply_training("two")
+    wait("the second training", lambda: place.get_state("two") == "Starting")
+    slice_ = place.server.get(SLICES.format(place.operators))
+    assert slice_["endpoints"][0]["targetRef"]["name"] == "operator-b"
+
+
+def test_a_leader_that_was_frozen_writes_nothing_after_it_wakes(place: Any, wait: Wait) -> None:
+    first = place.start("operator-a")
+    wait("a leader", first.is_leading)
+    second = place.start("operator-b")
+    wait("a standby", second.is_ready)
+    first.freeze()
+    wait("the next leader", second.is_leading, patience_s=20)
+    place.apply_training()
+    place.wait_for_children()
+    written = place.list_writes(of="operator-a")
+    first.thaw()
+    assert first.process.wait(20) == EXIT_LEASE_LOST
+    assert place.list_writes(of="operator-a") == written
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_operator_that_is_asked_to_stop_gives_the_lease_back(place: Any, wait: Wait, number: signal.Signals) -> None:
+    operator = place.start()
+    wait("a leader", operator.is_leading)
+    operator.process.send_signal(number)
+    assert operator.process.wait(20) == EXIT_STOPPED
+    assert get_lease(place)["holderIdentity"] == ""
