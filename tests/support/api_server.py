@@ -1,6 +1,6 @@
 """A real API server with etcd on loopback, and operator processes before it. Nothing else of a cluster runs.
 
-The binaries come from the folder that SPLITTRAINING_CLUSTER_BINARIES names: `kube`, which is every Kubernetes component,
+The binaries come from the folder that SPLITTRAINING_CLUSTER_BINARIES names: `kube` (every Kubernetes component in one)
 and `etcd`.
 """
 
@@ -229,13 +229,13 @@ def start_operator(
     """Starts an operator process with short Lease times."""
     ports = [take_free_port() for _ in range(3)]
     log = server.folder / f"{user}-{secrets.token_hex(3)}.log"
-    environment = os.environ | {"KUBECONFIG": str(server.write_kubeconfig(user))} | variables
+    own = {"KUBECONFIG": str(server.write_kubeconfig(user)), "SPLITTRAINING_INTAKE_PORT": str(ports[0])}
+    environment = os.environ | own | variables
     flags = {
         "namespace": namespace,
         "pod-name": user,
         "pod-ip": "10.0.0.9",
         "watch-namespaces": watch,
-        "intake-port": str(ports[0]),
         "metrics-port": str(ports[1]),
         "probe-port": str(ports[2]),
     }
