@@ -17,12 +17,20 @@ def refuse(status: int, message: str, **body: Any) -> errors.ApiError:
     ("error", "kind"),
     [
         pytest.param(refuse(404, "not found"), errors.NotFound, id="nothing there"),
-        pytest.param(refuse(409, "the object has been modified", reason="Conflict"), errors.Conflict, id="another version"),
-        pytest.param(refuse(409, "already exists", reason="AlreadyExists"), errors.AlreadyExists, id="a name that is taken"),
-        pytest.param(refuse(410, "too old resource version"), errors.Gone, id="too old"),
-        pytest.param(refuse(403, 'jobs.batch is forbidden: User "x" cannot patch'), errors.Forbidden, id="a missing right"),
         pytest.param(
-            refuse(403, 'pods "x" is forbidden: exceeded quota: gpus, requested: ...'), errors.QuotaExceeded, id="a quota"
+            refuse(409, "the object has been modified", reason="Conflict"), errors.Conflict, id="another version"
+        ),
+        pytest.param(
+            refuse(409, "already exists", reason="AlreadyExists"), errors.AlreadyExists, id="a name that is taken"
+        ),
+        pytest.param(refuse(410, "too old resource version"), errors.Gone, id="too old"),
+        pytest.param(
+            refuse(403, 'jobs.batch is forbidden: User "x" cannot patch'), errors.Forbidden, id="a missing right"
+        ),
+        pytest.param(
+            refuse(403, 'pods "x" is forbidden: exceeded quota: gpus, requested: ...'),
+            errors.QuotaExceeded,
+            id="a quota",
         ),
         pytest.param(
             refuse(
@@ -36,7 +44,7 @@ def refuse(status: int, message: str, **body: Any) -> errors.ApiError:
         pytest.param(refuse(422, "spec.rounds: Invalid value"), errors.Invalid, id="an invalid object"),
         pytest.param(refuse(400, "strict decoding error"), errors.Invalid, id="an object that cannot be read"),
         pytest.param(
-            refuse(500, 'failed to create typed patch object (x; batch/v1, Kind=Job): .spec.foo: field not declared'),
+            refuse(500, "failed to create typed patch object (x; batch/v1, Kind=Job): .spec.foo: field not declared"),
             errors.TypedPatchFailed,
             id="an apply that will never do",
         ),
