@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from image_builder import engines
-from image_builder.cache import compute_key, find_cache, read_makers
+from image_builder.cache import compute_key, find_cache, forget_unused, read_makers
+from image_builder.dockerfile import read_base
 from image_builder.engines import Engine
 from image_builder.own_writer import prepare_layers, write_own
 from image_builder.recipes import OUTPUT, RECIPES, ROOT, Recipe, TorchLayer
@@ -51,6 +52,7 @@ def build_own(recipe: Recipe, arguments: argparse.Namespace, archive: Path) -> d
         arguments.prefix,
         read_makers("archive", "dockerfile", "own_writer", "recipes"),
     )
+    forget_unused(cache, now=time.time())
     description = archive.with_suffix(".json")
     if archive.exists() and description.exists():
         known: dict[str, object] = json.loads(description.read_text())
@@ -92,7 +94,11 @@ def build(recipe: Recipe, engine: Engine, arguments: argparse.Namespace) -> dict
 def main() -> int:
     """Builds the images that the command line names."""
     arguments = build_parser().parse_args()
-    engine = Engine(arguments.engine) if arguments.engine != "auto" else engines.choose_engine(engines.answers)
+    if arguments.engine == "auto":
+        base = arguments.base or read_base(RECIPES["party"].dockerfile.read_text())
+        engine = engines.choose_engine(base, engines.answers)
+    else:
+        engine = Engine(arguments.engine)
     arguments.output.mkdir(parents=True, exist_ok=True)
     try:
         for name in arguments.images:

@@ -49,6 +49,7 @@ def keep(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     with (cache / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if piece.exists():
+            piece.touch()  # it is used: see forget_unused
             return piece
         workshop = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=cache))
         try:
@@ -58,3 +59,20 @@ def keep(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
     return piece
+
+
+def forget_unused(cache: Path, *, now: float, days: int = 30) -> None:
+    """Removes pieces that no build has used for a while: an update of a lock leaves gigabytes behind.
+
+    Args:
+        cache: The cache folder.
+        now: The time, in seconds since 1970.
+        days: How long a piece is kept after its last use.
+    """
+    for piece in cache.iterdir():
+        if now - piece.lstat().st_mtime <= days * 24 * 3600:
+            continue
+        if piece.is_dir():
+            shutil.rmtree(piece)
+        else:
+            piece.unlink()

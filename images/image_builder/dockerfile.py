@@ -30,6 +30,11 @@ def list_instructions(text: str) -> list[tuple[str, str]]:
     return [(words[0].upper(), words[1] if len(words) > 1 else "") for words in split]
 
 
+def read_base(text: str) -> str:
+    """Reads which image a Dockerfile stands on, unless it is told another one."""
+    return next(rest.removeprefix("BASE=") for name, rest in list_instructions(text) if name == "ARG")
+
+
 def read_config(text: str, arguments: Mapping[str, str]) -> ImageConfig:
     """Reads the configuration that a Dockerfile gives its image.
 

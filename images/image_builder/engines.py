@@ -19,23 +19,33 @@ class Engine(StrEnum):
     OWN = "own"
 
 
-# A command that is there says nothing: Docker's client without its engine builds nothing.
-PROBES = ((Engine.DOCKER, ["docker", "info"]), (Engine.BUILDAH, ["buildah", "info"]))
+# How long an engine may take to answer: buildah's answer is a base image of some 50 MB.
+_PATIENCE_S = 60
 
 
-def choose_engine(answers: Callable[[list[str]], bool]) -> Engine:
+def list_probes(base: str) -> list[tuple[Engine, list[str]]]:
+    """Lists the commands by which engines tell that they can build on a base, in the order of preference.
+
+    A command that is there says nothing: Docker's client builds nothing without its engine, and buildah, which needs
+    none, builds nothing without a base.
+    """
+    return [(Engine.DOCKER, ["docker", "info"]), (Engine.BUILDAH, ["buildah", "pull", "--policy", "missing", base])]
+
+
+def choose_engine(base: str, answers: Callable[[list[str]], bool]) -> Engine:
     """Chooses the first engine that answers, and this project's own writer where none does.
 
     Args:
+        base: The image to stand on.
         answers: Runs a command and tells whether it succeeded.
     """
-    return next((engine for engine, probe in PROBES if answers(probe)), Engine.OWN)
+    return next((engine for engine, probe in list_probes(base) if answers(probe)), Engine.OWN)
 
 
 def answers(command: list[str]) -> bool:
-    """Tells whether a command is there and succeeds within ten seconds."""
+    """Tells whether a command is there and succeeds in time."""
     try:
-        return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=_PATIENCE_S, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -51,8 +61,10 @@ def list_build_command(engine: Engine, recipe: Recipe, *, version: str, base: st
         id_file: Where the engine writes the id of what it built.
     """
     arguments = {"VERSION": version} | ({"BASE": base} if base else {})
-    # Times would give every build another digest.
-    reproducible = ["--timestamp", "0"] if engine is Engine.BUILDAH else ["--build-arg", "SOURCE_DATE_EPOCH=0"]
+    # Times would give every build another digest. buildah makes one layer of all unless it is told otherwise.
+    reproducible = (
+        ["--layers", "--timestamp", "0"] if engine is Engine.BUILDAH else ["--build-arg", "SOURCE_DATE_EPOCH=0"]
+    )
     return [
         engine.value, "build", "--file", str(recipe.dockerfile), "--iidfile", str(id_file), *reproducible,
         *(word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")), str(ROOT),

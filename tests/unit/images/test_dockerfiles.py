@@ -8,9 +8,9 @@ from fnmatch import fnmatch
 
 import pytest
 
-from image_builder.dockerfile import list_instructions, read_config
+from image_builder.dockerfile import list_instructions, read_base, read_config
 from image_builder.own_writer import configure
-from image_builder.packages import PLACE
+from image_builder.packages import _OF_OTHER_PYTHONS, PLACE
 from image_builder.recipes import RECIPES, ROOT, Recipe
 from image_builder.refusal import BuildRefused
 
@@ -36,7 +36,7 @@ def test_a_dockerfile_stands_on_an_exact_base_that_can_be_replaced(recipe: Recip
     instructions = list_instructions(recipe.dockerfile.read_text())
     assert instructions[0][0] == "ARG"
     assert instructions[1] == ("FROM", "${BASE}")
-    base = instructions[0][1].removeprefix("BASE=")
+    base = read_base(recipe.dockerfile.read_text())
     assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm(@sha256:[0-9a-f]{64})?", base)
 
 
@@ -63,6 +63,7 @@ def test_bytecode_is_written_for_a_root_that_cannot_be_written_to(recipe: Recipe
     runs = list_arguments(recipe, "RUN")[1:]
     assert all("compileall" in run and "--invalidation-mode unchecked-hash" in run for run in runs)
     assert all("--no-cache-dir" in run for run in runs)
+    assert f"-x '{_OF_OTHER_PYTHONS}'" in runs[0]
 
 
 @pytest.mark.parametrize("recipe", WITH_DOCKERFILE, ids=name_recipe)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from image_builder.cache import compute_key, find_cache, keep, read_makers
+from image_builder.cache import compute_key, find_cache, forget_unused, keep, read_makers
 from image_builder.own_writer import Piece, plan_pieces
 from image_builder.recipes import RECIPES
 
@@ -86,6 +88,19 @@ def test_two_builds_at_once_make_a_piece_once(tmp_path: Path):
     slow.join(10)
     other.join(10)
     assert made == ["slow"]
+
+
+def test_what_no_build_has_used_for_a_month_is_forgotten(tmp_path: Path):
+    def age(name: str) -> None:
+        os.utime(tmp_path / name, (0, 0))
+
+    for name in ("base-old", "base-used"):
+        keep(tmp_path, name, lambda path: path.mkdir())
+        age(name)
+    keep(tmp_path, "base-used", lambda path: path.mkdir())
+    keep(tmp_path, "base-new", lambda path: path.mkdir())
+    forget_unused(tmp_path, now=time.time())
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {"base-used", "base-new"}
 
 
 def plan(tmp_path: Path, name: str, *, lock: str = LOCK, wheel: bytes = b"wheel") -> dict[str, Piece]:

@@ -25,18 +25,18 @@ OPERATOR = RECIPES["operator"]
     ],
 )
 def test_docker_comes_before_buildah_and_both_before_the_own_writer(there: set[str], chosen: Engine):
-    assert choose_engine(lambda command: command[0] in there) is chosen
+    assert choose_engine("base:1", lambda command: command[0] in there) is chosen
 
 
-def test_an_engine_is_asked_to_answer_not_looked_for_on_the_path():
+def test_an_engine_is_asked_for_what_a_build_needs_not_looked_for_on_the_path():
     asked: list[list[str]] = []
 
     def note(command: list[str]) -> bool:
         asked.append(command)
         return False
 
-    choose_engine(note)
-    assert asked == [["docker", "info"], ["buildah", "info"]]
+    choose_engine("base:1", note)
+    assert asked == [["docker", "info"], ["buildah", "pull", "--policy", "missing", "base:1"]]
 
 
 def test_a_command_that_is_not_there_or_fails_does_not_answer():
