@@ -32,7 +32,7 @@ class Layer:
     Attributes:
         name: What people call it.
         source: The tar file or the folder.
-        place: Where a folder appears; empty for a tar file.
+        place: Where a folder appears, "/" for the root; empty for a tar file.
         compressed: Its size when it is compressed, where that is known.
     """
 
@@ -142,7 +142,7 @@ def list_entries(layer: Layer) -> list[tuple[tarfile.TarInfo, Path]]:
     """Lists what a folder's layer holds, the folders above its place first."""
     place = layer.place.strip("/")
     above = [place[:index] for index, letter in enumerate(place) if letter == "/"]
-    found = [(_describe(name, layer.source), layer.source) for name in (*above, place)]
+    found = [(_describe(name, layer.source), layer.source) for name in (*above, place) if name]
     for folder, folders, files in os.walk(layer.source):
         folders.sort()
         within = Path(place) / Path(folder).relative_to(layer.source)

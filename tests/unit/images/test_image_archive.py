@@ -87,6 +87,14 @@ def test_a_folder_appears_at_its_place_owned_by_root_readable_by_all(layers: lis
     assert {(member.uid, member.gid, member.mtime) for member in members.values()} == {(0, 0, 0)}
 
 
+def test_a_folder_can_be_the_root(layers: list[Layer]):
+    archive, facts = write([Layer("root", layers[1].source, place="/")])
+    with tarfile.open(fileobj=io.BytesIO(read_member(archive, "0.tar"))) as tar:
+        names = tar.getnames()
+    assert names[:4] == ["link", "run-it", "tool", "tool/__init__.py"]
+    assert facts.size == compute_layer_size(Layer("root", layers[1].source, place="/"))
+
+
 def test_the_same_files_give_the_same_bytes_at_another_time(layers: list[Layer]):
     before, _ = write(layers)
     os.utime(layers[1].source / "run-it", (1, 1))
