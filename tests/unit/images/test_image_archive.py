@@ -29,6 +29,8 @@ def layers(tmp_path: Path) -> list[Layer]:
     (folder / "tool").mkdir(parents=True)
     (folder / "tool" / "__init__.py").write_text("x = 1\n")
     (folder / "tool" / ("long-" * 30 + "name.py")).write_text("y" * 5000)
+    (folder / "area").mkdir()
+    (folder / "area" / "a.py").touch()
     (folder / "run-it").write_text("#!/bin/sh\n")
     (folder / "run-it").chmod(0o700)
     (folder / "link").symlink_to("run-it")
@@ -79,7 +81,7 @@ def test_a_folder_appears_at_its_place_owned_by_root_readable_by_all(layers: lis
     archive, _ = write(layers)
     with tarfile.open(fileobj=io.BytesIO(read_member(archive, "1.tar"))) as tar:
         members = {member.name: member for member in tar.getmembers()}
-    assert list(members)[:3] == ["opt", "opt/place", "opt/place/link"]
+    assert list(members)[:4] == ["opt", "opt/place", "opt/place/area", "opt/place/link"]
     assert members["opt/place/link"].linkname == "run-it"
     assert members["opt/place/run-it"].mode == 0o755
     assert members["opt/place/tool/__init__.py"].mode == 0o644
@@ -91,7 +93,7 @@ def test_a_folder_can_be_the_root(layers: list[Layer]):
     archive, facts = write([Layer("root", layers[1].source, place="/")])
     with tarfile.open(fileobj=io.BytesIO(read_member(archive, "0.tar"))) as tar:
         names = tar.getnames()
-    assert names[:4] == ["link", "run-it", "tool", "tool/__init__.py"]
+    assert names[:6] == ["area", "link", "run-it", "tool", "area/a.py", "tool/__init__.py"]
     assert facts.size == compute_layer_size(Layer("root", layers[1].source, place="/"))
 
 
