@@ -111,6 +111,11 @@ def test_the_test_image_says_in_its_tag_and_labels_that_it_has_no_cuda():
     assert "splitlearning.dev/test-image" not in configure(RECIPES["party"], "1.2.3").labels
 
 
+def test_no_image_takes_gpus_that_its_pod_was_not_given():
+    for recipe in RECIPES.values():
+        assert "NVIDIA_VISIBLE_DEVICES" not in configure(recipe, "1.2.3").environment
+
+
 def test_continued_lines_and_comments_between_them_are_one_instruction():
     text = '# a comment\nRUN one \\\n  # another\n  && two\nUSER 1\nENTRYPOINT ["x", "y"]\nENV A=1 B="2 3" C=${V}\n'
     assert list_instructions(text)[0] == ("RUN", "one && two")
