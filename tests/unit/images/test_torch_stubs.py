@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,12 @@ def test_the_same_symbols_are_written_in_the_same_order():
     assert first[1] == "V1 { global: c; };\nV2 { global: a; b; };\n"
 
 
+def ask_library(path: Path) -> subprocess.CompletedProcess[str]:
+    """Calls a library in an interpreter of its own: this one may have loaded torch, and CUDA's libraries with it."""
+    code = f"import ctypes; print(ctypes.CDLL({str(path)!r}).ask())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
 @needs_a_compiler
 def test_a_library_loads_with_a_stub_in_place_of_what_it_needs(tmp_path: Path):
     def compile_library(name: str, source: str, *flags: str) -> Path:
@@ -83,9 +89,8 @@ def test_a_library_loads_with_a_stub_in_place_of_what_it_needs(tmp_path: Path):
         "-L.", "-l:libcufft.so.12", "-Wl,-rpath,$ORIGIN",
     )  # fmt: skip
     real.unlink()
-    with pytest.raises(OSError, match=r"libcufft\.so\.12"):
-        ctypes.CDLL(str(user))
+    assert "libcufft.so.12: cannot open shared object file" in ask_library(user).stderr
     stubs = plan_stubs(read_needs(user), present=[])
     assert stubs == {"libcufft.so.12": {"FFT_12": {"cufftPlan"}}}
     compile_stub("libcufft.so.12", stubs["libcufft.so.12"], real)
-    assert ctypes.CDLL(str(user)).ask() == 1  # an error code, not a crash
+    assert ask_library(user).stdout.strip() == "1"  # an error code, not a crash
