@@ -10,8 +10,10 @@ from splittraining.api import errors
 from splittraining.api.conditions import REASONS, ConditionType, FailedReason
 from splittraining.api.exit_codes import REMEDIES, ExitCode
 from splittraining.api.reasons import ADVICE
+from splittraining.controller.metrics import Metrics, list_metrics
 
 HERE = Path(__file__).resolve().parent
+METRICS_PAGE = HERE / "metrics.md"
 EXIT_CODES_PAGE = HERE / "exit-codes.md"
 REASONS_PAGE = HERE / "reasons.md"
 
@@ -89,6 +91,30 @@ def describe_reason(condition: ConditionType, reason: enum.StrEnum) -> tuple[str
     return (inspect.getdoc(kind) or "").splitlines()[0], REMEDIES[kind.exit_code]
 
 
+_METRICS_INTRODUCTION = """\
+# Metrics of the operator
+
+<!-- Written by `make docs` from operator/splittraining/controller/metrics.py: change that, not this page. -->
+
+Every replica serves these at `/metrics` on port 8080, in Prometheus' text format. What concerns trainings is shown by
+the leader alone (`splittraining_leading` is 1 there). Histograms have the usual `_bucket`, `_sum` and `_count`.
+
+Worth an alert: no replica that leads; `splittraining_queue_oldest_seconds` above a minute;
+`splittraining_missed_changes_total` that grows at every list, for then a watch is deaf;
+`splittraining_ca_replacements_total` above 0 where nobody replaced the CA on purpose.
+"""
+
+
+def render_metrics() -> str:
+    """Renders docs/metrics.md."""
+    rows = ["| metric | type | labels | what it says |", "|---|---|---|---|"]
+    rows += [
+        f"| `{row.name}` | {row.kind} | {', '.join(row.labels)} | {row.meaning} |" for row in list_metrics(Metrics())
+    ]
+    return _METRICS_INTRODUCTION + "\n" + "\n".join(rows) + "\n"
+
+
 if __name__ == "__main__":
+    METRICS_PAGE.write_text(render_metrics(), encoding="utf-8")
     EXIT_CODES_PAGE.write_text(render_exit_codes(), encoding="utf-8")
     REASONS_PAGE.write_text(render_reasons(), encoding="utf-8")

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from splittraining.api.errors import IdentityRefused
 from splittraining.api.identity import PartyIdentity
-from splittraining.pki.evaluate import evaluate_csr
-from splittraining.pki.keys import PrivateKey, PublicKey, build_alternative_names, generate_key
+from splittraining.pki.evaluate import evaluate_csr, is_p256
+from splittraining.pki.keys import PrivateKey, PublicKey, build_alternative_names, generate_key, render_key_pem
 
 CA_DURATION = timedelta(days=365)
 DEFAULT_LEAF_DURATION = timedelta(hours=24)
@@ -25,7 +27,7 @@ _COMMON_NAME_LENGTH = 64  # RFC 5280, ub-common-name
 
 
 class SiteCA:
-    """Issues the leaves of one trust domain. Its key is in memory and shows nowhere.
+    """Issues the leaves of one trust domain. Its key shows nowhere but where a site keeps it.
 
     Args:
         trust_domain: The only trust domain that it signs for.
@@ -61,8 +63,40 @@ class SiteCA:
         )
         return cls(trust_domain, key, certificate)
 
+    @classmethod
+    def parse(cls, trust_domain: str, *, key_pem: bytes, certificate_pem: bytes) -> SiteCA:
+        """Reads a CA that was kept.
+
+        Raises:
+            IdentityRefused: if key and certificate cannot be read, are of another kind or do not belong together.
+        """
+        try:
+            key = serialization.load_pem_private_key(key_pem, password=None)
+            certificate = x509.load_pem_x509_certificate(certificate_pem)
+            constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+            certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        except (ValueError, TypeError, x509.ExtensionNotFound, UnsupportedAlgorithm) as error:
+            raise _refuse_kept("cannot be read") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not is_p256(key.public_key()):
+            raise _refuse_kept("has a key that is not ECDSA P-256")
+        if key.public_key() != certificate.public_key():
+            raise _refuse_kept("has a certificate of another key")
+        if not constraints.ca:
+            raise _refuse_kept("has a certificate that may not sign others")
+        return cls(trust_domain, key, certificate)
+
     def __repr__(self) -> str:
         return f"SiteCA({self.trust_domain!r})"
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key, for the one place where it is kept."""
+        return render_key_pem(self._key)
+
+    @property
+    def not_after(self) -> datetime:
+        """When the root ends, and every leaf with it."""
+        return self._certificate.not_valid_after_utc
 
     @property
     def certificate_pem(self) -> bytes:
@@ -161,3 +195,11 @@ def _build_general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def _refuse_kept(given: str) -> IdentityRefused:
+    return IdentityRefused(
+        f"the CA that is kept {given}",
+        allowed="a P-256 key in PEM and its own CA certificate, as this project writes them",
+        remedy="restore it from a backup; or delete it, and a new one is made that parties do not trust yet",
+    )

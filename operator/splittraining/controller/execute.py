@@ -1,0 +1,227 @@
+"""Carries out a decision: status, deletions, applications, events, in that order, and decides nothing.
+
+The status is the memory: it is written before anything that it tells about is done, and where it cannot be written,
+since somebody wrote in between, nothing else is done either and the training is looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from splittraining.api.base import compute_digest
+from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, PARTY_LABEL
+from splittraining.api.resource import SplitTraining
+from splittraining.api.status import SplitTrainingStatus
+from splittraining.cluster.client import ApiObject
+from splittraining.controller.observe import is_own
+from splittraining.plan.decision import Decision, Manifest, Reference, TrainingEvent
+from splittraining.plan.observed import Refusal
+from splittraining.plan.pace import QUIET_PERIOD_S, is_transition
+
+RETRY_REFUSED_S = 10.0
+"""A refused write is not tried again before: quotas and invitations change at people's pace."""
+
+CONFIRM_PERIOD_S = 600.0
+"""How long an object of a kind that is not watched is taken to be as it was seen."""
+
+_WHOLE_NAMESPACE = ("NotInvited", "NamespaceTerminating")
+"""Refusals that every other object of the same namespace would meet as well."""
+
+
+class WriteRefused(Exception):
+    """An object that cannot be written, for a reason that people can do something about.
+
+    Args:
+        reason: One word, as conditions have them.
+        message: A sentence for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Outdated(Exception):
+    """Somebody wrote in between: what was decided stood on an older state."""
+
+
+class Writer(Protocol):
+    """Writes to the API server."""
+
+    async def apply(self, manifest: Manifest, *, owner_uids: Collection[str], existing: ApiObject | None) -> ApiObject:
+        """Applies a manifest and returns the object.
+
+        Raises:
+            WriteRefused: if it cannot be written.
+        """
+        ...
+
+    async def delete(self, reference: Reference) -> None:
+        """Deletes exactly one object; that it is gone already, or another one, is no error."""
+        ...
+
+    async def write_status(self, training: ApiObject, status: Mapping[str, Any]) -> None:
+        """Replaces the status of a training.
+
+        Raises:
+            Outdated: if the training is not as it was seen.
+        """
+        ...
+
+    async def record(self, training: ApiObject, event: TrainingEvent) -> None:
+        """Adds an event to a training."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a decision is carried out against."""
+
+    resource: ApiObject
+    """The training as the API server gave it."""
+    training: SplitTraining
+    owner_uids: frozenset[str]
+    """Of the training and its participations: an object that none of them controls is not ours."""
+    find: Callable[[str, str, str], ApiObject | None]
+    """Returns a known object by kind, namespace and name."""
+
+    def is_own(self, obj: ApiObject) -> bool:
+        """Says whether an object is this training's."""
+        return is_own(obj, self.owner_uids, training_uid=self.training.metadata.uid)
+
+
+@dataclass
+class Memory:
+    """What one process remembers of one training; losing it costs a few writes."""
+
+    status_written_s: float = float("-inf")
+    refused: dict[tuple[str, str, str], tuple[Refusal, float]] = field(default_factory=dict)
+    """Refusal and time of the last try, by kind, namespace and name."""
+    confirmed: dict[tuple[str, str, str], tuple[str, float]] = field(default_factory=dict)
+    """Digest and time of the last live look, by kind, namespace and name, of kinds that are not watched."""
+    generations: dict[str, int] = field(default_factory=dict)
+    """Generation after our last application, by uid: another one means that somebody else wrote."""
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What was refused at the last try, each once."""
+        return tuple(dict.fromkeys(refusal for refusal, _ in self.refused.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came of carrying out a decision."""
+
+    postponed_s: float | None = None
+    """When to come again for the status that was not written yet."""
+    news: bool = False
+    """Whether other objects were refused than before: the status should tell at once."""
+
+
+class Executor:
+    """Carries out decisions.
+
+    Args:
+        writer: Writes.
+        watched_kinds: Kinds whose objects are all known; others are looked at now and then.
+        monotonic_s: Returns seconds that never go back.
+    """
+
+    def __init__(self, writer: Writer, *, watched_kinds: Collection[str], monotonic_s: Callable[[], float]) -> None:
+        self._writer = writer
+        self._watched_kinds = watched_kinds
+        self._monotonic_s = monotonic_s
+
+    async def carry_out(self, decision: Decision, scene: Scene, memory: Memory) -> Carried:
+        """Carries out a decision.
+
+        Raises:
+            Outdated: if the training is not as it was seen; nothing was done then.
+        """
+        postponed_s = await self._write_status(decision, scene, memory)
+        for reference in decision.delete:
+            await self._writer.delete(reference)
+        before = memory.refusals
+        await self._apply_all(decision.apply, scene, memory)
+        if postponed_s is None:
+            for event in decision.events:
+                await self._writer.record(scene.resource, event)
+        return Carried(postponed_s=postponed_s, news=memory.refusals != before)
+
+    async def _write_status(self, decision: Decision, scene: Scene, memory: Memory) -> float | None:
+        old, new = scene.training.status, decision.status
+        if new == (old or SplitTrainingStatus()):
+            return None
+        now = self._monotonic_s()
+        left_s = memory.status_written_s + QUIET_PERIOD_S - now
+        if left_s > 0 and not is_transition(old, new):
+            return left_s
+        await self._writer.write_status(scene.resource, new.as_json_object())
+        memory.status_written_s = now
+        return None
+
+    async def _apply_all(self, manifests: Sequence[Manifest], scene: Scene, memory: Memory) -> None:
+        wanted = {_identify(manifest) for manifest in manifests}
+        memory.refused = {identity: entry for identity, entry in memory.refused.items() if identity in wanted}
+        closed: dict[str, WriteRefused] = {}  # namespaces that refuse everything
+        now = self._monotonic_s()
+        for manifest in manifests:
+            identity = _identify(manifest)
+            namespace = identity[1]
+            tried = memory.refused.get(identity)
+            if tried is not None and now - tried[1] < RETRY_REFUSED_S:
+                continue
+            try:
+                if namespace in closed:
+                    raise closed[namespace]
+                await self._apply(manifest, scene, memory)
+                memory.refused.pop(identity, None)
+            except WriteRefused as refused:
+                party = manifest["metadata"].get("labels", {}).get(PARTY_LABEL, "")
+                memory.refused[identity] = Refusal(refused.reason, refused.message, party), now
+                if refused.reason in _WHOLE_NAMESPACE:
+                    closed[namespace] = refused
+
+    async def _apply(self, manifest: Manifest, scene: Scene, memory: Memory) -> None:
+        identity, digest, now = _identify(manifest), compute_digest(manifest), self._monotonic_s()
+        existing = scene.find(*identity)
+        own = existing if existing is not None and scene.is_own(existing) else None
+        if own is not None and _is_as_wanted(own, digest, memory):
+            return
+        confirmed = memory.confirmed.get(identity)
+        if confirmed is not None and confirmed[0] == digest and now - confirmed[1] < CONFIRM_PERIOD_S:
+            return
+        marked = {**manifest, "metadata": _mark(manifest["metadata"], digest)}
+        result = await self._writer.apply(marked, owner_uids=scene.owner_uids, existing=own)
+        if manifest["kind"] not in self._watched_kinds:
+            memory.confirmed[identity] = digest, now
+        _remember(result, memory)
+
+
+def _identify(manifest: Manifest) -> tuple[str, str, str]:
+    return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+
+
+def _is_as_wanted(existing: ApiObject, digest: str, memory: Memory) -> bool:
+    metadata = existing["metadata"]
+    if metadata.get("deletionTimestamp"):
+        return True  # nothing can be written into it; its end brings us back
+    if existing["kind"] == "Job" or existing.get("immutable"):
+        return True  # never changed once they are there
+    if (metadata.get("annotations") or {}).get(APPLIED_DIGEST_ANNOTATION) != digest:
+        return False
+    generation = metadata.get("generation")
+    return generation is None or memory.generations.setdefault(metadata["uid"], generation) == generation
+
+
+def _remember(obj: ApiObject, memory: Memory) -> None:
+    generation = obj["metadata"].get("generation")
+    if generation is not None:
+        memory.generations[obj["metadata"]["uid"]] = generation
+
+
+def _mark(metadata: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    return {**metadata, "annotations": {**metadata.get("annotations", {}), APPLIED_DIGEST_ANNOTATION: digest}}

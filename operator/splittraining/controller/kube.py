@@ -1,0 +1,270 @@
+"""The API server as this room needs it: single looks, lists into the state, writes with their refusals named."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, TRAINING_UID_LABEL
+from splittraining.cluster.client import APPLY, ApiObject, Client
+from splittraining.cluster.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Forbidden,
+    NamespaceTerminating,
+    NotFound,
+    QuotaExceeded,
+)
+from splittraining.cluster.events import build_event, record_event
+from splittraining.cluster.resources import (
+    BY_KIND,
+    CONFIG_MAP,
+    CORE_EVENT,
+    JOB,
+    POD,
+    SECRET,
+    SPLIT_PARTICIPATION,
+    SPLIT_TRAINING,
+    Resource,
+)
+from splittraining.cluster.writes import FIELD_MANAGER, NameTaken, apply_own, apply_status, delete_exactly
+from splittraining.controller.execute import Outdated, WriteRefused
+from splittraining.controller.metrics import Metrics
+from splittraining.controller.observe import is_own
+from splittraining.controller.state import State
+from splittraining.controller.watched import WATCHED_KINDS, get_selector
+from splittraining.plan.decision import Manifest, Reference, TrainingEvent
+
+
+class Cluster:
+    """Looks and writes.
+
+    Args:
+        client: Calls the API server.
+        state: Takes what lists and writes return.
+        metrics: Counts writes.
+        clock: Returns the moment, with time zone.
+        instance: Names this replica in events.
+    """
+
+    def __init__(
+        self, client: Client, state: State, *, metrics: Metrics, clock: Callable[[], datetime], instance: str
+    ) -> None:
+        self._client = client
+        self._state = state
+        self._metrics = metrics
+        self._clock = clock
+        self._instance = instance
+
+    # --- looks --------------------------------------------------------------------------------------------------------
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> ApiObject | None:
+        """Returns an object as it is now, or None."""
+        try:
+            return await self._client.get(resource, namespace, name)
+        except NotFound:
+            return None
+
+    async def get_document(self, path: str) -> ApiObject:
+        """Returns what stands at a path that is no object's."""
+        return await self._client.call("GET", path)
+
+    async def get_pod(self, namespace: str, name: str) -> ApiObject | None:
+        """Returns a pod."""
+        return await self.get(POD, namespace, name)
+
+    async def get_job(self, namespace: str, name: str) -> ApiObject | None:
+        """Returns a Job."""
+        return await self.get(JOB, namespace, name)
+
+    async def get_participation(self, namespace: str, name: str) -> ApiObject | None:
+        """Returns a SplitParticipation."""
+        return await self.get(SPLIT_PARTICIPATION, namespace, name)
+
+    async def get_training(self, namespace: str, name: str) -> ApiObject | None:
+        """Returns a SplitTraining."""
+        return await self.get(SPLIT_TRAINING, namespace, name)
+
+    async def get_config_map(self, namespace: str, name: str) -> ApiObject | None:
+        """Returns a ConfigMap.
+
+        Raises:
+            WriteRefused: if this namespace does not let the operator read it.
+        """
+        try:
+            return await self.get(CONFIG_MAP, namespace, name)
+        except Forbidden as error:
+            raise _name_refusal(error, namespace) from error
+
+    async def list_events_of(self, obj: ApiObject) -> Sequence[ApiObject]:
+        """Returns the events about an object; none where they may not be read."""
+        metadata = obj["metadata"]
+        about = f"involvedObject.uid={metadata['uid']},reason=FailedCreate"
+        try:
+            events, _ = await self._client.list_all(CORE_EVENT, namespace=metadata["namespace"], fields=about)
+        except Forbidden:
+            return ()
+        return events
+
+    async def list_into_state(self, resource: Resource, namespaces: Sequence[str] = ()) -> int:
+        """Lists a kind page by page into the state; returns how many changes that showed."""
+        objects: list[ApiObject] = []
+        version = ""
+        for namespace in namespaces or ("",):
+            listed, at = await self._client.list_all(resource, namespace=namespace, labels=get_selector(resource))
+            objects += listed
+            version = version or at  # the first one: what was made since, it cannot know
+        return self._state.take_list(resource, objects, version=version)
+
+    # --- writes -------------------------------------------------------------------------------------------------------
+
+    async def apply(self, manifest: Manifest, *, owner_uids: Collection[str], existing: ApiObject | None) -> ApiObject:
+        """Applies a manifest unless it is so already, and returns the object.
+
+        Raises:
+            WriteRefused: if the name is taken, or the object may not be written.
+        """
+        resource, metadata = BY_KIND[manifest["kind"]], manifest["metadata"]
+        namespace, name = metadata["namespace"], metadata["name"]
+
+        def is_ours(found: ApiObject) -> bool:
+            return is_own(found, owner_uids, training_uid=metadata["labels"][TRAINING_UID_LABEL])
+
+        try:
+            if existing is None:
+                found = await self.get(resource, namespace, name)
+                existing = found if found is not None and is_ours(found) else None
+                if existing is not None and _has_digest_of(existing, manifest):
+                    self._take(resource, existing)
+                    return existing
+            self._metrics.writes.labels(kind=resource.kind, verb="apply").inc()
+            applied = await apply_own(self._client, manifest, existing=existing, is_ours=is_ours)
+        except Conflict as error:
+            raise Outdated from error
+        except (Forbidden, NameTaken) as error:
+            raise _name_refusal(error, namespace) from error
+        self._take(resource, applied)
+        return applied
+
+    async def apply_in_own_namespace(self, manifest: Manifest) -> None:
+        """Applies an object of the operator's own, unless it is so already."""
+        resource, metadata = BY_KIND[manifest["kind"]], manifest["metadata"]
+        existing = await self.get(resource, metadata["namespace"], metadata["name"])
+        if existing is not None and is_subset(manifest, existing):
+            return
+        self._metrics.writes.labels(kind=resource.kind, verb="apply").inc()
+        await self._client.call(
+            "PATCH",
+            resource.get_path(metadata["namespace"], metadata["name"]),
+            body=manifest,
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            content_type=APPLY,
+        )
+
+    async def delete(self, reference: Reference) -> None:
+        """Deletes exactly one object; that it is gone already, or another one, is no error."""
+        resource = BY_KIND[reference.kind]
+        self._metrics.writes.labels(kind=resource.kind, verb="delete").inc()
+        await delete_exactly(self._client, resource, reference.namespace, reference.name, reference.uid)
+
+    async def write_status(self, training: ApiObject, status: Mapping[str, Any]) -> None:
+        """Replaces the status of a training.
+
+        Raises:
+            Outdated: if the training is not as it was seen.
+        """
+        self._metrics.writes.labels(kind=SPLIT_TRAINING.kind, verb="status").inc()
+        try:
+            written = await apply_status(self._client, SPLIT_TRAINING, training, status)
+        except (Conflict, NotFound) as error:
+            raise Outdated from error
+        self._state.take_object(SPLIT_TRAINING, written)
+
+    async def record(self, training: ApiObject, event: TrainingEvent) -> None:
+        """Adds an event to a training; where that may not be done, the status says the same."""
+        now = self._clock()
+        built = build_event(
+            training,
+            kind=event.kind.value,
+            reason=event.reason,
+            note=event.note,
+            occasion=training["metadata"]["resourceVersion"],
+            instance=self._instance,
+            now=now,
+        )
+        self._metrics.writes.labels(kind="Event", verb="create").inc()
+        try:
+            await record_event(self._client, built)
+        except Forbidden:
+            return
+
+    def _take(self, resource: Resource, obj: ApiObject) -> None:
+        if resource.kind in WATCHED_KINDS:
+            self._state.take_object(resource, obj)
+
+
+class SecretVault:
+    """The Secret in which the CA is kept.
+
+    Args:
+        client: Calls the API server.
+        namespace: Namespace of the Secret.
+        name: Its name.
+    """
+
+    def __init__(self, client: Client, *, namespace: str, name: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+
+    async def read(self) -> Mapping[str, bytes] | None:
+        """Returns what is kept, or None where nothing is."""
+        try:
+            secret = await self._client.get(SECRET, self._namespace, self._name)
+        except NotFound:
+            return None
+        return {name: base64.b64decode(text) for name, text in (secret.get("data") or {}).items()}
+
+    async def create(self, data: Mapping[str, bytes]) -> bool:
+        """Keeps something where nothing is kept yet; False where something was there already."""
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "type": "Opaque",
+            "data": {name: base64.b64encode(value).decode("ascii") for name, value in data.items()},
+        }
+        try:
+            await self._client.call("POST", SECRET.get_path(self._namespace), body=secret)
+        except AlreadyExists:
+            return False
+        return True
+
+
+def is_subset(wanted: object, found: object) -> bool:
+    """Says whether everything that is wanted is found, whatever else there is."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(is_subset(value, found.get(name)) for name, value in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(wanted) == len(found) and all(map(is_subset, wanted, found))
+    return wanted == found
+
+
+def _has_digest_of(existing: ApiObject, manifest: Manifest) -> bool:
+    known = (existing["metadata"].get("annotations") or {}).get(APPLIED_DIGEST_ANNOTATION)
+    return bool(known == manifest["metadata"]["annotations"][APPLIED_DIGEST_ANNOTATION])
+
+
+def _name_refusal(error: ApiError, namespace: str) -> WriteRefused:
+    """Names what people can do something about."""
+    if isinstance(error, NameTaken):
+        return WriteRefused("NameTaken", error.said)
+    if isinstance(error, NamespaceTerminating):
+        return WriteRefused("NamespaceTerminating", f"namespace {namespace!r} is being deleted")
+    if isinstance(error, QuotaExceeded):
+        return WriteRefused("Quota", error.said)
+    message = f"namespace {namespace!r} does not let the operator in ({error.said}); bind the operator's role there"
+    return WriteRefused("NotInvited", message)
