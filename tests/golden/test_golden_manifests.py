@@ -30,7 +30,8 @@ SOURCE = {"model.py": b"def build():\n    ...\n"}
 def build_objects(manifest: str) -> list[dict[str, Any]]:
     training = parse_split_training(yaml.safe_load(manifest))
     assert find_cluster_problems(training, default_image=A_SETTINGS.party_image) == []
-    contract = build_contract(training, source_digest=SOURCE_DIGEST, default_image=A_SETTINGS.party_image)
+    images = dict.fromkeys(list_parties(training.spec), A_SETTINGS.party_image)
+    contract = build_contract(training, source_digest=SOURCE_DIGEST, default_images=images)
     objects: list[dict[str, Any]] = []
     for party in list_parties(training.spec):
         known = {"uid": f"uid-of-{party}", "attempt": 2, "settings": A_SETTINGS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ class LookBuilder:
     status: SplitTrainingStatus | None = None
     source: Source | None = field(default_factory=lambda: Source(SOURCE))
     participations: tuple[str, ...] = PARTIES
+    images: Mapping[str, str] = field(default_factory=dict)
     jobs: tuple[ObservedJob, ...] = ()
     pods: tuple[ObservedPod, ...] = ()
     reports: tuple[Report, ...] = ()
@@ -37,6 +39,7 @@ class LookBuilder:
             training=training.model_copy(update={"status": self.status}),
             source=self.source,
             participation_uids={party: f"uid-of-{party}" for party in self.participations},
+            participation_images=self.images,
             jobs=self.jobs,
             pods=self.pods,
             reports={report.party: report for report in self.reports},

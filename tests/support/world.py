@@ -17,6 +17,7 @@ from splittraining.api.names import PARTY_LABEL
 from splittraining.api.report import Isolation, PartyState
 from splittraining.api.status import Condition, SplitTrainingStatus
 from splittraining.plan.decision import Decision, TrainingEvent
+from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.observed import ObservedJob
 from splittraining.plan.reconcile import decide_training
 from support.manifests import A_SETTINGS
@@ -41,6 +42,7 @@ class World:
     num_writes: int = 0
     crash_after_writes: int | None = None
     is_deleted: bool = False
+    settings: OperatorSettings = A_SETTINGS
 
     @property
     def status(self) -> SplitTrainingStatus:
@@ -51,7 +53,7 @@ class World:
         return next(each for each in self.status.conditions if each.type == kind)
 
     def decide(self) -> Decision:
-        return decide_training(self.look.build(), now=self.now, settings=A_SETTINGS)
+        return decide_training(self.look.build(), now=self.now, settings=self.settings)
 
     def step(self) -> Decision:
         """Decides once and carries it out."""
@@ -131,7 +133,8 @@ class World:
         is_new = (kind, name) not in self.objects
         self.objects[kind, name] = manifest
         if kind == "SplitParticipation" and is_new:
-            self.look = replace(self.look, participations=(*self.look.participations, party))
+            images = {**self.look.images, party: manifest["spec"]["image"]}
+            self.look = replace(self.look, participations=(*self.look.participations, party), images=images)
         if kind == "Job" and is_new:
             attempt = int(name.rpartition("-")[2])
             job = ObservedJob(name, f"uid-{name}-{next(_NUMBERS)}", party, attempt, self.now)

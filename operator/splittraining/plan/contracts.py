@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from splittraining.api.contract import Contract, ContractParty
 from splittraining.api.resource import SplitTraining
 from splittraining.api.spec.client import ClientSpec
 from splittraining.plan.topology import build_links, get_data, get_member, get_namespace, get_role, list_parties
 
 
-def build_contract(training: SplitTraining, *, source_digest: str, default_image: str = "") -> Contract:
+def build_contract(
+    training: SplitTraining, *, source_digest: str, default_images: Mapping[str, str] | None = None
+) -> Contract:
     """Builds the contract.
 
     Args:
         training: An accepted training.
         source_digest: Digest of the model's source files, or empty where the image has them installed.
-        default_image: What parties run for which the manifest names no image.
+        default_images: What a party runs for which the manifest names no image, by party.
     """
     spec = training.spec
     return Contract(
@@ -25,7 +29,9 @@ def build_contract(training: SplitTraining, *, source_digest: str, default_image
         training=spec.training,
         schedule=spec.schedule,
         tasks=spec.tasks,
-        parties=tuple(_build_party(training, name, default_image) for name in list_parties(spec)),
+        parties=tuple(
+            _build_party(training, name, (default_images or {}).get(name, "")) for name in list_parties(spec)
+        ),
         links=build_links(spec),
     )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from splittraining.api.participation import ParticipationStatus
 from splittraining.api.status import SplitTrainingStatus
 
 Manifest = dict[str, Any]
@@ -51,5 +53,7 @@ class Decision:
     """Wanted as they are; what is already so need not be written."""
     delete: tuple[Reference, ...] = ()
     events: tuple[TrainingEvent, ...] = ()
+    participations: Mapping[str, ParticipationStatus] = field(default_factory=dict)
+    """What the participations' statuses are to say, by party; written last, and only where it differs."""
     requeue_after_s: float | None = None
     """When to look again although nothing happened; None: only when something does."""

@@ -25,11 +25,11 @@ def decide_after_the_end(look: Look) -> Decision:
     releases = list_releases(look.observed, keep_ended=True)
     ends_at = _compute_end_of_life(look)
     if ends_at is None:
-        return Decision(status=look.old, delete=releases)
+        return look.decide(look.old, delete=releases)
     if look.now < ends_at:
-        return Decision(status=look.old, delete=releases, requeue_after_s=(ends_at - look.now).total_seconds())
+        return look.decide(look.old, delete=releases, requeue_after_s=(ends_at - look.now).total_seconds())
     itself = Reference(API_VERSION, KIND, metadata.namespace, metadata.name, metadata.uid)
-    return Decision(status=look.old, delete=(itself,))
+    return look.decide(look.old, delete=(itself,))
 
 
 def build_last_statements(ending: Ending) -> Statements:

@@ -25,6 +25,7 @@ from splittraining.plan.conditions import Statement, build_conditions, find_reas
 from splittraining.plan.decision import Decision, Manifest, Reference
 from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.observed import Observed
+from splittraining.plan.participation_status import build_participation_statuses
 from splittraining.plan.topology import list_parties
 from splittraining.plan.transitions import list_events
 
@@ -96,5 +97,11 @@ class Look:
         requeue_after_s: float | None = None,
     ) -> Decision:
         """Builds the decision, with the events that the change of the status is worth."""
-        events = list_events(self.observed.training.status, status)
-        return Decision(status=status, apply=apply, delete=delete, events=events, requeue_after_s=requeue_after_s)
+        return Decision(
+            status=status,
+            apply=apply,
+            delete=delete,
+            events=list_events(self.observed.training.status, status),
+            participations=build_participation_statuses(self.observed.training, status),
+            requeue_after_s=requeue_after_s,
+        )

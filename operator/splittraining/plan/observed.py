@@ -93,6 +93,8 @@ class Observed:
     """Absent where the manifest names no source."""
     participation_uids: Mapping[str, str] = field(default_factory=dict)
     """Of the participations that exist and belong to this very training, by party."""
+    participation_images: Mapping[str, str] = field(default_factory=dict)
+    """What those participations run, by party: a newer operator's default image is not theirs."""
     jobs: tuple[ObservedJob, ...] = ()
     pods: tuple[ObservedPod, ...] = ()
     reports: Mapping[str, Report] = field(default_factory=dict)

@@ -55,7 +55,7 @@ def decide_training(observed: Observed, *, now: datetime, settings: OperatorSett
     if known is not None and known != contract.compute_digest():
         message = (
             f"the contract was {known} when the training was accepted and would be {contract.compute_digest()} now:"
-            " the source ConfigMap or the operator's default image has changed; put it back, or create a new training"
+            " the source ConfigMap has changed; put it back, or create a new training"
         )
         return _refuse(look, Statement.no(AcceptedReason.SOURCE_MISSING, message), retry_s=SOURCE_RETRY_S)
     return _decide_accepted(look, contract)
@@ -83,7 +83,9 @@ def _decide_accepted(look: Look, contract: Contract) -> Decision:
 def _build_contract(look: Look) -> Contract:
     source = look.observed.source
     digest = compute_source_digest(source.files) if source is not None and source.files else ""
-    return build_contract(look.observed.training, source_digest=digest, default_image=look.settings.party_image)
+    known = look.observed.participation_images
+    images = {party: known.get(party, look.settings.party_image) for party in look.parties}
+    return build_contract(look.observed.training, source_digest=digest, default_images=images)
 
 
 def _describe_acceptance(look: Look) -> Statement:

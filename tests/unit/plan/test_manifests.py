@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from splittraining.api.party_document import PartyDocument
 from splittraining.plan.contracts import build_contract
+from splittraining.plan.manifests.config_maps import build_source_map
 from splittraining.plan.manifests.job import build_job
 from splittraining.plan.manifests.party_set import build_party_objects
 from splittraining.plan.manifests.settings import DnsSettings, OperatorSettings
@@ -263,3 +265,10 @@ def test_a_job_is_not_retried_by_itself():
         assert spec["podReplacementPolicy"] == "Failed"
         assert "suspend" not in spec
         assert "ttlSecondsAfterFinished" not in spec
+
+
+def test_source_files_that_are_no_text_are_kept_byte_for_byte():
+    training = a_vanilla_training().with_value("metadata.uid", UID).build()
+    copy = build_source_map(training, "server", uid="u", files={"a.py": b"x = 1\n", "b.py": b"\xff\xfe"})
+    assert copy["data"] == {"a.py": "x = 1\n"}
+    assert base64.b64decode(copy["binaryData"]["b.py"]) == b"\xff\xfe"

@@ -10,6 +10,7 @@ from splittraining.api.conditions import ALWAYS_PRESENT, ConditionStatus
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.report import Isolation, LinkBytes, Metric, PartyState
 from splittraining.plan.observed import Refusal, Source
+from support.builders import a_vanilla_training
 from support.observed import PARTIES, a_look
 from support.world import World
 
@@ -82,8 +83,18 @@ def test_a_source_that_changes_after_acceptance_starts_nothing_new():
     world.look = replace(world.look, source=Source({"model.py": b"other\n"}))
     writes = world.num_writes
     world.step()
-    assert "the source ConfigMap or the operator's default image has changed" in world.condition("Accepted").message
+    assert "the source ConfigMap has changed" in world.condition("Accepted").message
     assert world.num_writes == writes + 1
+
+
+def test_another_default_image_of_a_newer_operator_changes_nothing_under_way():
+    world = World(replace(a_look(), participations=(), training=a_vanilla_training().without("spec.image")))
+    world.settle()
+    world.start_pods().settle()
+    world.settings = replace(world.settings, party_image="registry.example/party:0.2.0")
+    writes = world.num_writes
+    world.settle()
+    assert world.num_writes == writes
 
 
 def test_an_object_of_somebody_else_is_told():
@@ -350,3 +361,29 @@ def test_a_controller_that_dies_while_it_ends_an_attempt_is_made_up_for(writes: 
     assert set(world.objects) == set(undisturbed.objects)
     assert jobs(world) == jobs(undisturbed)
     assert len(jobs(world)) == (1 if code == 65 else len(PARTIES))
+
+
+# --- what the people of one party see ---------------------------------------------------------------------------------
+
+
+def test_a_participation_tells_of_its_own_party_alone():
+    world = a_running_world()
+    told = world.decide().participations
+    assert [told[party].state for party in PARTIES] == ["Ready"] * 3
+    assert told["st-mary"].pod == "st-mary-1-abcde"
+    world.end_pod("st-mary", ExitCode.DATA_INVALID, words={"code": 65, "reason": "DataInvalid", "message": "no row."})
+    world.settle()
+    told = world.decide().participations
+    assert (told["st-mary"].reason, told["st-mary"].message, told["st-mary"].state) == (
+        "DataInvalid",
+        "no row.",
+        "Failed",
+    )
+    assert (told["st-luke"].reason, told["st-luke"].message) == ("", "")
+
+
+def test_steps_and_bytes_do_not_move_a_participation():
+    world = a_running_world()
+    before = world.decide().participations
+    world.wait(60).report("server", PartyState.TRAINING, **RUNNING)
+    assert world.decide().participations == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 
 from splittraining.api.names import DOCUMENT_FILE, TRUST_FILE
@@ -18,8 +19,11 @@ def build_document_map(training: SplitTraining, party: str, *, uid: str, documen
 
 def build_source_map(training: SplitTraining, party: str, *, uid: str, files: Mapping[str, bytes]) -> Manifest:
     """Builds the copy of the model's source: what was accepted, whatever becomes of the original."""
-    data = {name: content.decode() for name, content in sorted(files.items())}
-    return _build(training, party, uid, get_source_name(training, party), data=data, immutable=True)
+    sections: dict[str, dict[str, str]] = {}
+    for name, content in sorted(files.items()):
+        section, text = _render_content(content)
+        sections.setdefault(section, {})[name] = text
+    return _build(training, party, uid, get_source_name(training, party), immutable=True, **sections)
 
 
 def build_trust_map(training: SplitTraining, party: str, *, uid: str, bundle_pem: str) -> Manifest:
@@ -35,6 +39,14 @@ def get_source_name(training: SplitTraining, party: str) -> str:
 def get_trust_name(training: SplitTraining, party: str) -> str:
     """Returns the name of the ConfigMap with the roots."""
     return f"{get_child_name(training, party)}-trust"
+
+
+def _render_content(content: bytes) -> tuple[str, str]:
+    """Renders a file's content as a ConfigMap holds it: text, or base64 of bytes that are none."""
+    try:
+        return "data", content.decode()
+    except UnicodeDecodeError:
+        return "binaryData", base64.b64encode(content).decode("ascii")
 
 
 def _build(training: SplitTraining, party: str, uid: str, name: str, **sections: object) -> Manifest:

@@ -24,6 +24,7 @@ from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party
 from splittraining.plan.topology import get_data, get_namespace, list_parties
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a pod does not know which address its peers will dial; policies say who may
+"""gRPC takes it for all addresses of either family, so that it serves in an IPv6 cluster too."""
 
 
 def build_document(
