@@ -35,8 +35,8 @@ CHILDREN = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
 }
 NUM_CHILDREN = 3 * 8 + 1
-"""Of a Vanilla training with two clients: per party a participation, an account, three ConfigMaps, a claim, a policy and
-a Job; and the server's Service."""
+"""Of a Vanilla training with two clients. Per party a participation, an account, three ConfigMaps, a claim, a policy
+and a Job; and the server's Service."""
 
 _NUMBERS = itertools.count(1)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
 from typing import Any
 
-from splittraining.cluster.client import JSON, ApiObject, Client, connect
+from splittraining.cluster.client import ApiObject, Client, connect
 from splittraining.cluster.lease import LeaseTimes
 from splittraining.controller.logs import start_logging
 from splittraining.controller.parts import Surroundings
@@ -37,15 +36,9 @@ class DyingClient:
         self,
         method: str,
         path: str,
-        *,
-        body: object = None,
-        query: Mapping[str, str] | None = None,
-        content_type: str = JSON,
-        timeout_s: float | None = None,
+        **options: Any,
     ) -> ApiObject:
-        answer = await self._client.call(
-            method, path, body=body, query=query, content_type=content_type, timeout_s=timeout_s
-        )
+        answer = await self._client.call(method, path, **options)
         if method != "GET" and "/leases" not in path:
             os._exit(DIED)
         return answer

@@ -26,6 +26,7 @@ PAGE_SIZE = 500
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
+JWKS = "application/jwk-set+json"  # the API server offers its keys in no other form
 
 
 class NoCluster(Exception):
@@ -58,6 +59,7 @@ class Client:
         body: object = None,
         query: Mapping[str, str] | None = None,
         content_type: str = JSON,
+        accept: str = JSON,
         timeout_s: float | None = None,
     ) -> ApiObject:
         """Makes one call and returns the answer.
@@ -72,7 +74,7 @@ class Client:
             query_params=list((query or {}).items()),
             body=body,
             auth_settings=["BearerToken"],
-            header_params={"Content-Type": content_type, "Accept": JSON},
+            header_params={"Content-Type": content_type, "Accept": accept},
         )
         limit_s = timeout_s or self._timeout_s
         try:

@@ -137,13 +137,21 @@ def build_intake(parts: IntakeParts, bridge: Bridge) -> IntakeServer:
     )
 
 
-async def keep_door_open(server: IntakeServer, authority: Authority, settings: Settings, *, period_s: float) -> None:
+async def keep_door_open(
+    server: IntakeServer,
+    authority: Authority,
+    settings: Settings,
+    *,
+    on_open: Callable[[], None],
+    period_s: float,
+) -> None:
     """Keeps the door open under the certificate of the CA of the moment, until it is cancelled.
 
     Args:
         server: What stands behind the door.
         authority: The CA; before there is one, there is no door.
         settings: Port and names.
+        on_open: Called whenever the door is open under a new certificate.
         period_s: How often the CA is looked at.
     """
     door: RunningIntake | None = None
@@ -158,6 +166,7 @@ async def keep_door_open(server: IntakeServer, authority: Authority, settings: S
                 tls = build_door_context(ca, names=names, bundle=bundle, now=server.clock())
                 door = serve_in_thread(server, tls=tls, host=_ANY_ADDRESS, port=settings.intake_port)
                 opened_with = ca.certificate_pem
+                on_open()
             await asyncio.sleep(period_s)
     finally:
         if door is not None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, TRAINING_UID_LABEL
-from splittraining.cluster.client import APPLY, ApiObject, Client
+from splittraining.cluster.client import APPLY, JSON, ApiObject, Client
 from splittraining.cluster.errors import (
     AlreadyExists,
     ApiError,
@@ -68,9 +68,9 @@ class Cluster:
         except NotFound:
             return None
 
-    async def get_document(self, path: str) -> ApiObject:
+    async def get_document(self, path: str, *, accept: str = JSON) -> ApiObject:
         """Returns what stands at a path that is no object's."""
-        return await self._client.call("GET", path)
+        return await self._client.call("GET", path, accept=accept)
 
     async def get_pod(self, namespace: str, name: str) -> ApiObject | None:
         """Returns a pod."""

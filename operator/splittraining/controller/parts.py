@@ -12,7 +12,7 @@ from splittraining.api.identity import PartyIdentity
 from splittraining.api.names import build_audience
 from splittraining.api.party_document import Endpoint
 from splittraining.api.report import Report
-from splittraining.cluster.client import Client
+from splittraining.cluster.client import JWKS, Client
 from splittraining.cluster.errors import ApiError
 from splittraining.cluster.lease import LeaseTimes
 from splittraining.cluster.resources import SPLIT_PARTICIPATION
@@ -149,7 +149,7 @@ class Parts:
         self.reports.take(identity, report)
 
     async def _fetch_jwks(self) -> dict[str, object]:
-        return dict(await self.cluster.get_document(JWKS_PATH))
+        return dict(await self.cluster.get_document(JWKS_PATH, accept=JWKS))
 
     async def _refresh_participations(self) -> None:
         await self.cluster.list_into_state(SPLIT_PARTICIPATION, self.settings.watch_namespaces)

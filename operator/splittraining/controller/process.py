@@ -109,7 +109,15 @@ class Process:
         self._start("authority", self._keep_authority())
         issuers = await self._find_issuers()
         server = parts.build_intake(issuers)
-        self._start("intake", keep_door_open(server, parts.authority, settings, period_s=DOOR_PERIOD_S))
+        door = keep_door_open(
+            server,
+            parts.authority,
+            settings,
+            on_open=lambda: parts.health.set_ready("the intake", ready=True),
+            period_s=DOOR_PERIOD_S,
+        )
+        parts.health.set_ready("the intake", ready=False)  # before there is a CA, there is no door
+        self._start("intake", door)
         self._start("leadership", self._lead())
         parts.health.set_ready("starting", ready=True)
         await self._wait_for(self._stop.wait())
@@ -154,15 +162,13 @@ class Process:
             await asyncio.sleep(HEARTBEAT_PERIOD_S)
 
     async def _keep_authority(self) -> None:
-        authority, health = self._parts.authority, self._parts.health
-        health.set_ready("no CA yet", ready=False)
+        authority = self._parts.authority
         while True:
             try:
                 await (authority.ensure() if self._parts.is_leading else authority.refresh())
             except Exception as error:  # noqa: BLE001 - the one in use stays in use
                 _LOG.error("cannot read the CA: %s", error)
             known = authority.ca is not None
-            health.set_ready("no CA yet", ready=known)
             await asyncio.sleep(AUTHORITY_PERIOD_S if known else RETRY_S)
 
     async def _find_issuers(self) -> list[str]:

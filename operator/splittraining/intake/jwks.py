@@ -39,8 +39,8 @@ class KeySet:
         """
         async with self._lock:
             if key_id not in self._keys and self._may_fetch():
-                self._fetched_at = self._clock()
                 self._keys = _parse_keys(await self._fetch())
+                self._fetched_at = self._clock()  # not before: a failed try must not turn genuine tokens away
         try:
             return self._keys[key_id]
         except KeyError as error:
