@@ -82,7 +82,11 @@ images-party-cpu: setup ## Build the party's image for tests: no CUDA, 1.6 GB in
 
 .PHONY: test
 test: setup ## Run the tests that need nothing but Python (3 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow and not gpu and not cluster" -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not gpu and not cluster and not api" -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+.PHONY: test-api
+test-api: setup ## Run the ones that need a real API server (its binaries: SPLITTRAINING_CLUSTER_BINARIES)
+	$(BIN)/python -m pytest -m api $(PYTEST_ARGS)
 
 .PHONY: test-slow
 test-slow: setup ## Run the slow ones: the model zoo and stress
