@@ -22,7 +22,7 @@ ApiObject = dict[str, Any]
 TIMEOUT_S = 15.0
 """For one call. The package's own default is five minutes."""
 
-PAGE_SIZE = 500
+PAGE_SIZE = 100
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"

@@ -26,6 +26,8 @@ from splittraining.plan.topology import get_namespace, list_parties
 
 PODLESS_S = 3.0
 """A Job without a pod for so long may have been refused one."""
+ASK_PERIOD_S = 15.0
+"""How often it is asked after."""
 
 
 class Known(Protocol):
@@ -92,6 +94,8 @@ class Gatherer:
         self._get_bundle_pem = get_bundle_pem
         self._clock = clock
         self._sources: dict[str, Source] = {}
+        self._asked: dict[str, tuple[datetime, tuple[str, str]]] = {}
+        """When a Job was last asked after, and what came of it, by its uid."""
 
     async def gather(self, resource: ApiObject, training: SplitTraining, refusals: tuple[Refusal, ...]) -> Gathered:
         """Returns all that is known of a training.
@@ -139,6 +143,9 @@ class Gatherer:
         refused: dict[str, tuple[str, str]] = {}
         waits = []
         for job in jobs:
+            if job["metadata"]["uid"] not in podless:
+                self._asked.pop(job["metadata"]["uid"], None)
+        for job in jobs:
             created_at = podless.get(job["metadata"]["uid"])
             if created_at is None:
                 continue
@@ -146,10 +153,19 @@ class Gatherer:
             if age_s < PODLESS_S:
                 waits.append(PODLESS_S - age_s)
                 continue
-            found = find_pod_refusal(await self._live.list_events_of(job))
+            found = await self._ask_why(job, now)
             if found[0]:
                 refused[job["metadata"]["uid"]] = found
         return refused, min(waits, default=None)
+
+    async def _ask_why(self, job: ApiObject, now: datetime) -> tuple[str, str]:
+        """Returns why a Job has no pod: at most once in some seconds, since the answer changes at people's pace."""
+        uid = job["metadata"]["uid"]
+        asked = self._asked.get(uid)
+        if asked is None or (now - asked[0]).total_seconds() >= ASK_PERIOD_S:
+            asked = now, find_pod_refusal(await self._live.list_events_of(job))
+            self._asked[uid] = asked
+        return asked[1]
 
     async def _find_source(self, training: SplitTraining) -> Source | None:
         """Returns the model's files.

@@ -18,7 +18,7 @@ from splittraining.controller.watched import WATCHED, get_selector
 ERROR_BACKOFFS_S = (0.5, 1, 2, 3)
 """kopf goes on waiting after an outage has ended: longer steps would delay the first event by as much."""
 _WATCH_S = 300
-_PAGE = 500
+_PAGE = 100  # what a page holds is in memory at once, with everything that is dropped afterwards
 _REQUEST_TIMEOUT_S = 30
 _INACTIVITY_S = 75
 

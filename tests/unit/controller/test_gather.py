@@ -150,3 +150,12 @@ def test_a_training_that_is_over_needs_no_source() -> None:
 def test_refusals_of_the_last_try_are_part_of_what_is_known() -> None:
     refusal = Refusal("NameTaken", "somebody else's", "st-mary")
     assert Surroundings().gather(refusals=(refusal,)).observed.refusals == (refusal,)
+
+
+def test_a_job_is_not_asked_at_every_look() -> None:
+    around = Surroundings([make_participation("st-mary"), make_job("st-mary")], events=[QUOTA])
+    gatherer = around.build()
+    for looked in (1, 0):
+        (job,) = around.gather(gatherer).observed.jobs
+        assert job.refused_pod_reason == "Quota"
+        assert sum("events of" in look for look in around.looked) == looked
