@@ -134,6 +134,7 @@ class Process:
         await self._lease.acquire()
         _LOG.info("%s leads", parts.settings.pod_name)
         hold = self._start("lease", self._lease.hold())
+        hold.add_done_callback(_leave_unless_cancelled)
         watch_deadline(self._lease, end=lambda: _leave(EXIT_LEASE_LOST))  # also where this loop stands still
         await _until_it_works("have the CA", parts.authority.ensure)
         # What the leader before wrote last may not have come through the watches yet.
@@ -215,12 +216,8 @@ class Process:
             waiter.cancel()
 
     async def _end(self) -> int:
-        """Stops everything in order; at once, with nothing written any more, where the Lease was lost."""
+        """Stops everything in order."""
         ended = [task for task in self._tasks.values() if task.done()]
-        lease = self._tasks.get("lease")
-        if lease is not None and lease.done():
-            _LOG.error("the Lease is lost: another replica leads now")
-            _leave(EXIT_LEASE_LOST)
         for task in ended:
             error = None if task.cancelled() else task.exception()
             _LOG.error("%s ended: %s", task.get_name(), error, exc_info=error)
@@ -254,6 +251,13 @@ async def _until_it_works(what: str, action: Callable[[], Awaitable[object]]) ->
             pause_s = min(2 * pause_s, LONGEST_RETRY_S)
         else:
             return
+
+
+def _leave_unless_cancelled(hold: asyncio.Task[None]) -> None:
+    """Ends the process at the very moment at which the Lease is lost: workers may be in the middle of something."""
+    if not hold.cancelled():
+        _LOG.error("the Lease is lost, and so this process ends: %s", hold.exception())
+        _leave(EXIT_LEASE_LOST)
 
 
 def _leave(code: int) -> None:
