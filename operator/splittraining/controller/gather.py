@@ -12,6 +12,7 @@ from splittraining.api.resource import SplitTraining
 from splittraining.cluster.client import ApiObject
 from splittraining.controller.execute import Scene, WriteRefused
 from splittraining.controller.observe import (
+    find_participation_images,
     find_participation_uids,
     find_pod_refusal,
     is_controlled_by,
@@ -106,7 +107,8 @@ class Gatherer:
             refusals: What was refused at the last try.
         """
         uid = training.metadata.uid
-        participations = find_participation_uids(self._known.list_children("SplitParticipation", uid), training_uid=uid)
+        known = self._known.list_children("SplitParticipation", uid)
+        participations = find_participation_uids(known, training_uid=uid)
         owners = frozenset(participations.values())
         jobs = [job for job in self._known.list_children("Job", uid) if is_controlled_by(job, owners)]
         pods = observe_pods(self._known.list_children("Pod", uid), job_uids=[job["metadata"]["uid"] for job in jobs])
@@ -122,6 +124,7 @@ class Gatherer:
             training=training,
             source=await self._find_source(training),
             participation_uids=participations,
+            participation_images=find_participation_images(known, training_uid=uid),
             jobs=observe_jobs(jobs, owner_uids=owners, refused=refused) if refused else seen_jobs,
             pods=pods,
             reports=self._get_reports(uid),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from splittraining.api.names import ATTEMPT_LABEL, PARTY_LABEL, TRAINING_UID_LABEL
@@ -19,12 +19,26 @@ _QUOTA_WORDS = ("exceeded quota", "must specify limits", "must specify requests"
 def find_participation_uids(participations: Iterable[ApiObject], *, training_uid: str) -> dict[str, str]:
     """Returns the uids of a training's own participations, by party: those that it controls, by its very uid."""
     return {
-        party: participation["metadata"]["uid"]
-        for participation in participations
-        if is_controlled_by(participation, {training_uid})
-        and not participation["metadata"].get("deletionTimestamp")
-        and (party := participation.get("spec", {}).get("party", ""))
+        participation["spec"]["party"]: participation["metadata"]["uid"]
+        for participation in _iterate_own(participations, training_uid)
     }
+
+
+def find_participation_images(participations: Iterable[ApiObject], *, training_uid: str) -> dict[str, str]:
+    """Returns what a training's own participations run, by party."""
+    return {
+        participation["spec"]["party"]: image
+        for participation in _iterate_own(participations, training_uid)
+        if (image := participation["spec"].get("image", ""))
+    }
+
+
+def _iterate_own(participations: Iterable[ApiObject], training_uid: str) -> Iterator[ApiObject]:
+    for participation in participations:
+        is_going = participation["metadata"].get("deletionTimestamp")
+        is_named = participation.get("spec", {}).get("party", "")
+        if is_controlled_by(participation, {training_uid}) and is_named and not is_going:
+            yield participation
 
 
 def is_controlled_by(obj: ApiObject, uids: Iterable[str]) -> bool:

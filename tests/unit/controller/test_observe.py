@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from splittraining.controller.observe import (
+    find_participation_images,
     find_participation_uids,
     find_pod_refusal,
     observe_job,
@@ -164,6 +165,15 @@ def test_only_participations_of_this_very_training_count() -> None:
     going["metadata"]["deletionTimestamp"] = "2026-01-01T12:10:00Z"
     assert find_participation_uids([own, other, going], training_uid=TRAINING_UID) == {
         "st-mary": "splitparticipation-st-mary"
+    }
+
+
+def test_what_a_participation_runs_is_its_own_spec_and_not_a_newer_operators_default() -> None:
+    old, going = make_participation("st-mary"), make_participation("server")
+    old["spec"]["image"] = going["spec"]["image"] = "registry.example/party:0.1.0"
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T12:10:00Z"
+    assert find_participation_images([old, going], training_uid=TRAINING_UID) == {
+        "st-mary": "registry.example/party:0.1.0"
     }
 
 
