@@ -43,6 +43,8 @@ _UNSHARE = (
 ROOT = Path("/mnt")
 """Where the pod's own files lie, in a file system of its own."""
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+
 _SCRIPT = """
 set -eu
 mount --make-rprivate /
@@ -54,7 +56,10 @@ mount --bind "$1/output" /mnt/output
 touch /mnt/termination-log
 mount --bind "$1/termination-log" /mnt/termination-log
 mount --bind /mnt/hosts /etc/hosts
+# A checkout below /tmp would vanish under the pod's own /tmp: it is put back, where nobody can write it.
+case "$2" in /tmp/*) mkdir /mnt/checkout; mount --bind "$2" /mnt/checkout ;; esac
 mount --bind "$1/tmp" /tmp
+case "$2" in /tmp/*) mkdir -p "$2"; mount --move /mnt/checkout "$2"; mount -o remount,bind,ro "$2" ;; esac
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -o remount,ro /mnt
 mount -o remount,bind,ro /
@@ -113,7 +118,7 @@ def start_pod(folder: Path, document: Mapping[str, Any], **changes: object) -> s
         *(sys.executable, "-m", "splittraining.party.entry", "run", str(ROOT / "party" / "party.json")),
     )
     script = _SCRIPT + shlex.join(party)
-    command = [*_UNSHARE, "sh", "-c", script, "pod", str(folder)]
+    command = [*_UNSHARE, "sh", "-c", script, "pod", str(folder), str(CHECKOUT)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
