@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import itertools
 import json
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -73,7 +75,7 @@ def test_where_the_line_cuts_its_pieces_makes_no_difference(tmp_path_factory, cu
     (folder / "target").mkdir()
     sent = send(folder / "volume")
     places = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
-    receive(sent, folder / "target", pieces=[sent[a:b] for a, b in zip(places, places[1:], strict=False)])
+    receive(sent, folder / "target", pieces=[sent[a:b] for a, b in itertools.pairwise(places)])
     assert read_all(folder / "target") == FILES
 
 
@@ -212,7 +214,7 @@ def test_the_reader_refuses_what_is_no_plain_file_and_never_waits_for_it(tmp_pat
         send(tmp_path)
 
 
-def test_the_reader_refuses_a_device(tmp_path):
+def test_the_reader_refuses_a_device():
     with pytest.raises(volume_reader.Refused, match="null: not a plain file"):
         volume_reader.open_inside("/dev", "null")
 
@@ -227,13 +229,13 @@ def test_the_reader_follows_no_linked_folder(tmp_path):
 
 
 def test_the_reader_leaves_no_file_open_that_it_refused(tmp_path):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     os.mkfifo(tmp_path / "log.jsonl")
     for _ in range(5):
         with pytest.raises(volume_reader.Refused):
             volume_reader.open_inside(str(tmp_path), "log.jsonl")
         assert volume_reader.open_inside(str(tmp_path), "result/none") is None
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 class Shrinking(io.BytesIO):

@@ -58,7 +58,7 @@ RUNNING = {
     "parties": [
         {
             "name": "server", "role": "Server", "ready": True, "node": "gpu-1", "round": 3, "step": 120,
-            "samples": 7680, "bytesSent": 2048, "bytesReceived": 1048576, "device": "cuda:0 NVIDIA H100",
+            "samples": 7680, "bytesSent": 2048, "bytesReceived": 1048576, "device": "cuda:0 H100",
         },
         {"name": "st-mary", "role": "Client", "ready": False, "reason": "ImagePull"},
     ],
@@ -80,6 +80,13 @@ COMPLETE = {
     "progress": {"round": 20, "rounds": 20, "step": 800, "steps": 800, "percent": 100},
     "attempt": 1,
 }
+
+
+NOT_ENFORCED = (
+    "NetworkIsolated: NotEnforced: st-mary reached 10.0.0.1:443. To do: Install a network plugin that enforces "
+    "NetworkPolicies, or accept it (network.enforcement: Preferred)."
+)
+NOT_ENFORCED_IN_TWO = NOT_ENFORCED.replace("it (", "it\n(").splitlines()
 
 
 def event(number, reason, note, kind="Normal", uid=TRAINING_UID):
@@ -111,16 +118,14 @@ def test_the_picture_of_a_training_that_runs():
     assert draw(board_of(RUNNING, EVENTS)) == [
         "trial/chest-xray (Vanilla): Running, attempt 2",
         "━━━━╸                           round 3/20  step 120/800  15%  4 min 0 s left  turn 5: st-mary",
-        "┏━━━━━━━━━┳━━━━━━━━┳━━━━━━━┳━━━━━━━┳━━━━━━┳━━━━━━┳━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━┳━━━━━━━┳━━━━━━━━━━━┓",
-        "┃ party   ┃ role   ┃ ready ┃ round ┃ step ┃ rows ┃    sent ┃ received ┃ device             ┃ node  ┃ reason    ┃",
-        "┡━━━━━━━━━╇━━━━━━━━╇━━━━━━━╇━━━━━━━╇━━━━━━╇━━━━━━╇━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━╇━━━━━━━╇━━━━━━━━━━━┩",
-        "│ server  │ server │ yes   │     3 │  120 │ 7680 │ 2.0 KiB │  1.0 MiB │ cuda:0 NVIDIA H100 │ gpu-1 │           │",
-        "│ st-mary │ client │ no    │       │      │      │         │          │                    │       │ ImagePull │",
-        "└─────────┴────────┴───────┴───────┴──────┴──────┴─────────┴──────────┴────────────────────┴───────┴───────────┘",
+        "┏━━━━━━━━━┳━━━━━━━━┳━━━━━━━┳━━━━━━━┳━━━━━━┳━━━━━━┳━━━━━━━━━┳━━━━━━━━━━┳━━━━━━━━━━━━━┳━━━━━━━┳━━━━━━━━━━━┓",
+        "┃ party   ┃ role   ┃ ready ┃ round ┃ step ┃ rows ┃    sent ┃ received ┃ device      ┃ node  ┃ reason    ┃",
+        "┡━━━━━━━━━╇━━━━━━━━╇━━━━━━━╇━━━━━━━╇━━━━━━╇━━━━━━╇━━━━━━━━━╇━━━━━━━━━━╇━━━━━━━━━━━━━╇━━━━━━━╇━━━━━━━━━━━┩",
+        "│ server  │ server │ yes   │     3 │  120 │ 7680 │ 2.0 KiB │  1.0 MiB │ cuda:0 H100 │ gpu-1 │           │",
+        "│ st-mary │ client │ no    │       │      │      │         │          │             │       │ ImagePull │",
+        "└─────────┴────────┴───────┴───────┴──────┴──────┴─────────┴──────────┴─────────────┴───────┴───────────┘",
         "loss 0.25, accuracy 0.91",
-        "NetworkIsolated: NotEnforced: st-mary reached 10.0.0.1:443. To do: Install a network plugin that enforces "
-        "NetworkPolicies, or accept it",
-        "(network.enforcement: Preferred).",
+        *NOT_ENFORCED_IN_TWO,
         "8 min 0 s ago  Warning  Crashed  st-mary ended without a word",
         "5 min 0 s ago  Normal  Started  attempt 2",
     ]
@@ -130,12 +135,10 @@ def test_the_plain_lines_of_a_training_that_runs():
     assert render_summary(board_of(RUNNING, EVENTS), now=NOW) == [
         "trial/chest-xray (Vanilla): Running, attempt 2",
         "round 3/20, step 120/800, 15%, 4 min 0 s left, turn 5: st-mary",
-        "server: server, ready, round 3, step 120, 7680 rows, sent 2.0 KiB, received 1.0 MiB, cuda:0 NVIDIA H100, "
-        "on gpu-1",
+        "server: server, ready, round 3, step 120, 7680 rows, sent 2.0 KiB, received 1.0 MiB, cuda:0 H100, on gpu-1",
         "st-mary: client, not ready, ImagePull",
         "loss 0.25, accuracy 0.91",
-        "NetworkIsolated: NotEnforced: st-mary reached 10.0.0.1:443. To do: Install a network plugin that enforces "
-        "NetworkPolicies, or accept it (network.enforcement: Preferred).",
+        NOT_ENFORCED,
         "8 min 0 s ago  Warning  Crashed  st-mary ended without a word",
         "5 min 0 s ago  Normal  Started  attempt 2",
     ]
@@ -152,8 +155,8 @@ def test_a_failure_is_told_with_its_remedy_and_without_what_moves_a_cursor():
     board = board_of(FAILED)
     assert [notice.condition for notice in board.notices] == ["Failed"]
     assert board.notices[0].text == (
-        "Failed: DataInvalid: st-mary: no column \\x1b[31mfinding in train.npz. To do: Change the data, or the columns, "
-        "shapes and paths that the manifest gives for it."
+        "Failed: DataInvalid: st-mary: no column \\x1b[31mfinding in train.npz. To do: Change the data, or the "
+        "columns, shapes and paths that the manifest gives for it."
     )
     code, message = explain_failure(parse_training(make_training(**FAILED)))
     assert code is ExitCode.DATA_INVALID
@@ -208,8 +211,7 @@ def test_changes_are_told_once_and_steps_not_at_all():
         "    0.0s  round 3/20",
         "    0.0s  server: ready on gpu-1",
         "    0.0s  st-mary: ImagePull",
-        "    0.0s  NetworkIsolated: NotEnforced: st-mary reached 10.0.0.1:443. To do: Install a network plugin that "
-        "enforces NetworkPolicies, or accept it (network.enforcement: Preferred).",
+        f"    0.0s  {NOT_ENFORCED}",
         "    0.0s  round 4/20",
         "    0.0s  trial/chest-xray (Vanilla): Completed",
         "    0.0s  round 20/20, 100%",
@@ -246,6 +248,7 @@ class Recorder(SummaryView):
         self.notes = []
 
     def show(self, training, board):
+        assert training.name == NAME
         self.states.append(board.state)
 
     def tell(self, note):
