@@ -151,6 +151,7 @@ lock: $(UV) ## Resolve requirements/*.txt anew within pyproject.toml's bounds (U
 	@$(call compile,dev,pyproject.toml --extra dev $(UPGRADE))
 	@$(call compile,party,pyproject.toml --extra party --constraints requirements/dev.txt)
 	@$(call compile,local,pyproject.toml --extra local --constraints requirements/dev.txt)
+	@$(call compile,cluster,pyproject.toml --extra cluster --constraints requirements/dev.txt)
 	@$(call compile,operator,pyproject.toml --extra operator --constraints requirements/dev.txt $(UPGRADE))
 
 # No index address and no find-links: a lock says what is installed, whoever installs says from where.

@@ -21,6 +21,10 @@ _WITHOUT_AN_ERROR = {
     ExitCode.OK: "All went well.",
     ExitCode.INTERNAL: "A fault of this project.",
     ExitCode.USAGE: "A command line that cannot be followed: an unknown flag, a folder that is taken.",
+    ExitCode.CLUSTER_FAILED: "A cluster that is not configured, does not answer, or refuses.",
+    ExitCode.DEADLINE_EXCEEDED: "The training ran longer than its activeDeadlineSeconds.",
+    ExitCode.TOO_MANY_RESTARTS: "One party was lost more often than its training allows.",
+    ExitCode.CONSENT_WITHDRAWN: "An institution took its consent back.",
     ExitCode.INTERRUPTED: "Somebody pressed Ctrl-C, or the command was asked to stop.",
 }
 """What codes mean that no error of a party stands for."""
@@ -34,8 +38,9 @@ _INTRODUCTION = """\
 <!-- Written by `make docs` from operator/splittraining/api/exit_codes.py and errors.py: change them, not this page. -->
 
 A party ends with one of these, and writes the same code with the reason and a sentence into its `termination.json`.
-`splittraining run` ends with the code of the party that began the trouble, not of those that only heard of it. Numbers
-are given once and never reused.
+`splittraining run` ends with the code of the party that began the trouble, not of those that only heard of it, and
+`splittraining status --watch` with the one that the reason of `Failed` stands for. Numbers are given once and never
+reused.
 
 The sentence itself says more than a table can: what was given, what is allowed, what to do. *Again* says whether trying
 again with everything as it is can help. A party that a signal ended has 128 plus the signal's number.

@@ -3,6 +3,7 @@
 64-74 and 80: somebody must change something (a manifest, data, code, a device, the cluster's network): trying again as
 it is cannot help.
 75-79: a peer or the machine went away: trying again can help, and an operator counts the tries itself.
+81-84: what a command about a training in a cluster ends with, and no party ever does.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class ExitCode(enum.IntEnum):
     START_TIMEOUT = 78
     STALLED = 79
     NETWORK_OPEN = 80
+    CLUSTER_FAILED = 81
+    DEADLINE_EXCEEDED = 82
+    TOO_MANY_RESTARTS = 83
+    CONSENT_WITHDRAWN = 84
     INTERRUPTED = 130  # 128 + SIGINT, as shells count
     OUT_OF_MEMORY = 137  # 128 + SIGKILL: what the kernel's out-of-memory killer leaves behind
 
@@ -58,6 +63,10 @@ REMEDIES: dict[ExitCode, str] = {
     ExitCode.START_TIMEOUT: "Look why the named parties never came, or raise startup.readyTimeoutSeconds.",
     ExitCode.STALLED: "Look at the log of the named party; raise faultTolerance.stallTimeoutSeconds for long steps.",
     ExitCode.NETWORK_OPEN: "Use a network plugin that enforces NetworkPolicies, or say network.enforcement: Preferred.",
+    ExitCode.CLUSTER_FAILED: "Do what the message says: the cluster did not answer, or a right is missing.",
+    ExitCode.DEADLINE_EXCEEDED: "Create it anew with a longer deadline, fewer rounds or more resources.",
+    ExitCode.TOO_MANY_RESTARTS: "Look at the log and node of the party that the message names; then create it anew.",
+    ExitCode.CONSENT_WITHDRAWN: "Talk to the institution's people.",
     ExitCode.INTERRUPTED: "Run the same command again with --restart.",
     ExitCode.OUT_OF_MEMORY: "Give the party more memory, or make training.batchSize smaller.",
 }

@@ -1,4 +1,4 @@
-"""The error of a wrong command line, which argparse cannot know. Never a reason why a training failed."""
+"""Errors of commands, which argparse cannot know. Never a reason why a training failed."""
 
 from __future__ import annotations
 
@@ -12,3 +12,9 @@ class UsageInvalid(SplitTrainingError):
     """A command line that fits nothing that is there: a flag, a folder that is taken, a package that is missing."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.USAGE
+
+
+class ClusterFailed(SplitTrainingError):
+    """A cluster that a command cannot work with: it is not configured, does not answer, or refuses."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.CLUSTER_FAILED

@@ -5,20 +5,92 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+PLUGIN = "kubectl splittraining"
+"""The command as kubectl calls it, with what makes sense beside a cluster."""
+
 
 def build_parser(*, version: str) -> argparse.ArgumentParser:
     """Builds the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="splittraining", description="Split learning between institutions, from one manifest."
-    )
-    parser.add_argument("--version", action="version", version=f"splittraining {version}")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks, and let parties log more")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser, commands = _build_frame("splittraining", "Split learning between institutions, from one manifest.", version)
     _add_run(commands)
     _add_validate(commands)
     _add_plan(commands)
     _add_report(commands)
+    _add_cluster_commands(commands)
     return parser
+
+
+def build_plugin_parser(*, version: str) -> argparse.ArgumentParser:
+    """Builds the parser of the kubectl plugin."""
+    parser, commands = _build_frame(PLUGIN, "Split trainings of a cluster: how they are, and what they left.", version)
+    _add_cluster_commands(commands)
+    _add_plan(commands)
+    return parser
+
+
+def _build_frame(
+    program: str, description: str, version: str
+) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]]:
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--version", action="version", version=f"splittraining {version}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks, and let parties log more")
+    return parser, parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def _add_cluster_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    _add_status(commands)
+    _add_logs(commands)
+    _add_fetch(commands)
+
+
+def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(commands, "status", "show how a training in a cluster is")
+    _add_training(parser)
+    parser.add_argument(
+        "-w", "--watch", action="store_true", help="until it is over; then exit with the code of what it failed of"
+    )
+    parser.add_argument(
+        "-o", "--output", choices=("json", "yaml"), default="", help="print the resource in place of a table"
+    )
+    parser.set_defaults(module="status_command")
+
+
+def _add_logs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(commands, "logs", "show what the parties' pods wrote")
+    _add_training(parser)
+    parser.add_argument("party", metavar="PARTY", nargs="?", default="", help="one party (default: all)")
+    parser.add_argument("-f", "--follow", action="store_true", help="until the training is over")
+    parser.add_argument(
+        "--attempt", type=_parse_count, metavar="N", help="the N-th start of the parties (default: the latest)"
+    )
+    parser.set_defaults(module="logs_command")
+
+
+def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(commands, "fetch", "copy a party's weights, metrics and log from its output volume")
+    _add_training(parser)
+    parser.add_argument("party", metavar="PARTY", help="the party")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="where to (default: runs/NAME/PARTY); must be new or empty"
+    )
+    parser.add_argument(
+        "--image", default="", help="image of the pod that reads the volume (default: the party's own); needs python3"
+    )
+    parser.set_defaults(module="fetch_command")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the training")
+    parser.add_argument("-n", "--namespace", default="", help="its namespace (default: the context's)")
+    parser.add_argument("--context", default="", help="context of the kubeconfig (default: the current one)")
+    parser.add_argument("--kubeconfig", default="", metavar="FILE", help="path of the kubeconfig, as for kubectl")
+
+
+def _parse_count(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} was given; allowed: 1 and above")
+    return number
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,4 +1,4 @@
-"""The entry point of `splittraining`: which command, and how its end becomes an exit code and a message."""
+"""The entry points of `splittraining` and its kubectl plugin: which command, and how it ends (exit code, message)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import splittraining
 from splittraining.api.errors import SplitTrainingError
 from splittraining.api.exit_codes import REMEDIES, ExitCode
-from splittraining.cli.arguments import build_parser
+from splittraining.cli.arguments import PLUGIN, build_parser, build_plugin_parser
 from splittraining.cli.needs import check_needs, is_package_installed
 
 
@@ -25,7 +25,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, as docs/exit-codes.md lists them.
     """
-    arguments = build_parser(version=splittraining.__version__).parse_args(argv)
+    return _run(build_parser(version=splittraining.__version__).parse_args(argv))
+
+
+def plugin_main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command of the kubectl plugin.
+
+    Args:
+        argv: The arguments, without the program's name; absent means this process's own.
+
+    Returns:
+        The exit code, as docs/exit-codes.md lists them.
+    """
+    given = sys.argv[1:] if argv is None else list(argv)
+    parser = build_plugin_parser(version=splittraining.__version__)
+    if not given:
+        parser.print_help(sys.stderr)
+        sys.stderr.write(
+            "error: no command was given. Allowed: status, logs, fetch, plan. "
+            f"To do: name one, for example `{PLUGIN} status NAME`.\n"
+        )
+        return ExitCode.USAGE
+    return _run(parser.parse_args(given))
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         check_needs(arguments.module, is_installed=is_package_installed)
         # By name: what one command needs, the others shall not have to import.

@@ -7,11 +7,16 @@ from collections.abc import Callable
 
 from splittraining.api.usage import UsageInvalid
 
-EXTRA = "local"
-"""The extra of this package that brings all of it."""
-
-_PACKAGES_OF_A_RUN = ("aiohttp", "grpc", "jwt", "numpy", "safetensors", "torch")
-_NEEDS = {"run_command": _PACKAGES_OF_A_RUN, "plan_command": _PACKAGES_OF_A_RUN}
+_OF_A_RUN = ("local", ("aiohttp", "grpc", "jwt", "numpy", "safetensors", "torch"))
+_OF_A_CLUSTER = ("cluster", ("aiohttp", "kubernetes"))
+_NEEDS = {
+    "run_command": _OF_A_RUN,
+    "plan_command": _OF_A_RUN,
+    "status_command": _OF_A_CLUSTER,
+    "logs_command": _OF_A_CLUSTER,
+    "fetch_command": _OF_A_CLUSTER,
+}
+"""For each command the extra of this package that brings all it needs, and what that is."""
 
 
 def check_needs(module: str, *, is_installed: Callable[[str], bool]) -> None:
@@ -24,12 +29,13 @@ def check_needs(module: str, *, is_installed: Callable[[str], bool]) -> None:
     Raises:
         UsageInvalid: with the missing packages and how to get them.
     """
-    missing = [name for name in _NEEDS.get(module, ()) if not is_installed(name)]
+    extra, packages = _NEEDS.get(module, ("", ()))
+    missing = [name for name in packages if not is_installed(name)]
     if missing:
         raise UsageInvalid(
             f"this command needs packages that are not installed: {', '.join(missing)}",
-            allowed=f"an install with the extra `{EXTRA}`",
-            remedy=f"pip install 'splittraining[{EXTRA}]'",
+            allowed=f"an install with the extra `{extra}`",
+            remedy=f"pip install 'splittraining[{extra}]'",
         )
 
 

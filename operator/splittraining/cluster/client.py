@@ -47,6 +47,11 @@ class Client:
         self._timeout_s = timeout_s
         self.namespace = namespace
 
+    @property
+    def api(self) -> ApiClient:
+        """Connection, credentials and TLS, for `streams`."""
+        return self._api
+
     async def close(self) -> None:
         """Closes all connections."""
         await self._api.close()
@@ -85,7 +90,7 @@ class Client:
             raise Unreachable(asked, f"no answer within {limit_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unreachable(asked, f"{type(error).__name__}: {error}") from error
-        answer = _parse(text)
+        answer = parse_answer(text)
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise build_error(asked, response.status, answer, retry_after_s=_parse_retry_after(response.headers))
         return answer
@@ -156,15 +161,17 @@ async def connect(*, kubeconfig: str = "", context: str = "", timeout_s: float =
         if in_pod:
             load_incluster_config(client_configuration=configuration)
         else:
-            await load_kube_config(
+            loader = await load_kube_config(
                 config_file=kubeconfig or None, context=context or None, client_configuration=configuration
             )
+            namespace = loader.current_context["context"].get("namespace") or ""
     except (ConfigException, OSError) as error:
         raise NoCluster(f"no cluster is configured: {error}") from error
     return Client(ApiClient(configuration=configuration), timeout_s=timeout_s, namespace=namespace)
 
 
-def _parse(text: bytes) -> ApiObject:
+def parse_answer(text: bytes) -> ApiObject:
+    """Reads an answer; what is no JSON object becomes the message of one."""
     try:
         answer = json.loads(text)
     except ValueError:

@@ -11,7 +11,10 @@ from splittraining.cli.main import main, render_error
 from splittraining.local.results import write_results
 from support.report_support import build_metric_lines, build_record
 
-FORBIDDEN = ("torch", "grpc", "numpy", "aiohttp", "rich", "splittraining.party", "splittraining.local")
+FORBIDDEN = (
+    "torch", "grpc", "numpy", "aiohttp", "kubernetes", "rich",
+    "splittraining.cluster", "splittraining.party", "splittraining.local",
+)  # fmt: skip
 
 
 def test_the_command_line_imports_nothing_heavy():
@@ -20,7 +23,7 @@ def test_the_command_line_imports_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "plan", "report"])
+@pytest.mark.parametrize("command", ["run", "validate", "plan", "report", "status", "logs", "fetch"])
 def test_no_command_imports_torch_or_the_party(command):
     code = (
         f"import sys, splittraining.cli.{command}_command; "

@@ -16,6 +16,12 @@ def test_a_command_names_the_packages_it_misses(module: str) -> None:
     assert refused.value.exit_code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize("module", ["status_command", "logs_command", "fetch_command"])
+def test_what_talks_to_a_cluster_needs_another_extra(module: str) -> None:
+    with pytest.raises(UsageInvalid, match=r"not installed: kubernetes\. .*splittraining\[cluster\]"):
+        check_needs(module, is_installed=lambda name: name != "kubernetes")
+
+
 @pytest.mark.parametrize("module", ["validate_command", "report_command"])
 def test_validate_and_report_need_nothing_more(module: str) -> None:
     check_needs(module, is_installed=lambda _: False)

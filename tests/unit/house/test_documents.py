@@ -10,7 +10,7 @@ import pytest
 
 from splittraining.api.conditions import REASONS
 from splittraining.api.exit_codes import REMEDIES, ExitCode
-from splittraining.cli.arguments import build_parser
+from splittraining.cli.arguments import PLUGIN, build_parser, build_plugin_parser
 from splittraining.local.accepted import accept_manifest
 from splittraining.local.manifest import load_manifest
 from support.house_support import ROOT, find_blocks, list_documents, list_files, list_make_targets, name_of
@@ -25,12 +25,12 @@ def slug(heading: str) -> str:
 
 
 def list_commands() -> list[tuple[Path, str]]:
-    """Lists the `splittraining` lines that documents show in their code blocks."""
+    """Lists the `splittraining` and `kubectl splittraining` lines that documents show in their code blocks."""
     found = []
     for path in DOCUMENTS:
         for block in (*find_blocks(path.read_text(), "console"), *find_blocks(path.read_text(), "")):
             lines = [line.split("  #")[0].strip() for line in block.splitlines()]
-            found += [(path, line) for line in lines if re.match(r"(\.venv/bin/)?splittraining ", line)]
+            found += [(path, line) for line in lines if re.match(rf"(\.venv/bin/)?splittraining |{PLUGIN} ", line)]
     return found
 
 
@@ -77,7 +77,10 @@ def test_ci_calls_what_the_readme_tells_a_person_to_call() -> None:
 
 @pytest.mark.parametrize("line", sorted({line for _, line in list_commands()}))
 def test_commands_that_a_document_shows_can_be_called(line: str) -> None:
-    arguments = build_parser(version="0").parse_args(shlex.split(line)[1:])
+    if line.startswith(PLUGIN):
+        arguments = build_plugin_parser(version="0").parse_args(shlex.split(line)[2:])
+    else:
+        arguments = build_parser(version="0").parse_args(shlex.split(line)[1:])
     manifest = getattr(arguments, "filename", Path("training.yaml"))
     # "training.yaml" alone stands for the reader's own.
     assert manifest == Path("training.yaml") or (ROOT / manifest).is_file()
@@ -86,7 +89,11 @@ def test_commands_that_a_document_shows_can_be_called(line: str) -> None:
 def test_the_readme_shows_all_commands() -> None:
     usage = build_parser(version="0").format_help()
     commands = re.findall(r"^    (\w+)  ", usage, re.MULTILINE)
-    shown = {shlex.split(line)[1] for path, line in list_commands() if path.name == "README.md" and path.parent == ROOT}
+    shown = {
+        shlex.split(line.removeprefix("kubectl "))[1]
+        for path, line in list_commands()
+        if path.name == "README.md" and path.parent == ROOT
+    }
     assert shown == set(commands)
 
 

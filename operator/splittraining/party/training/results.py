@@ -14,14 +14,13 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Self
 
 import torch
-from pydantic import Field
 from safetensors.torch import save
 
-from splittraining.api.base import Document
 from splittraining.api.errors import StorageFailed
+from splittraining.api.results import ResultManifest
 
 SEGMENTS_FILE = "segments.safetensors"
 """The party's own parameters and buffers under the names they have in the whole model."""
@@ -34,24 +33,6 @@ _MAX_MESSAGE = 2048
 
 _MAX_TERMINATION_BYTES = 4096
 """What Kubernetes keeps of a termination log."""
-
-
-class ResultManifest(Document):
-    """What a file of trained segments belongs to."""
-
-    manifest_version: int = 1
-    party: str
-    """Whose segments these are."""
-    contract_digest: str
-    """The contract they were trained under."""
-    generation: Annotated[int, Field(ge=1)]
-    """Generation of the run."""
-    step: Annotated[int, Field(ge=0)]
-    """Global steps done."""
-    torch_version: str
-    """PyTorch that wrote them."""
-    tensors: dict[str, str]
-    """``sha256:<hex>`` of each tensor's raw little-endian bytes, by name."""
 
 
 def build_manifest(

@@ -1,0 +1,36 @@
+"""What a party leaves on its output volume, as whoever fetches it knows it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from splittraining.api.base import Document
+
+RESULT_FOLDER = "result"
+SEGMENTS_PATH = f"{RESULT_FOLDER}/segments.safetensors"
+MANIFEST_PATH = f"{RESULT_FOLDER}/manifest.json"
+OUTPUT_PATHS = (SEGMENTS_PATH, MANIFEST_PATH, "metrics.jsonl", "log.jsonl", "plan.json", "termination.json")
+"""Everything that a party leaves, the weights first: what is small and told last is then as new as can be."""
+
+
+class ResultManifest(Document):
+    """What a file of trained segments belongs to."""
+
+    # What a newer party adds is passed over: weights must stay fetchable for as long as they are kept.
+    model_config = ConfigDict(extra="ignore")
+
+    manifest_version: int = 1
+    party: str
+    """Whose segments these are."""
+    contract_digest: str
+    """The contract they were trained under."""
+    generation: Annotated[int, Field(ge=1)]
+    """Generation of the run."""
+    step: Annotated[int, Field(ge=0)]
+    """Global steps done."""
+    torch_version: str
+    """PyTorch that wrote them."""
+    tensors: dict[str, str]
+    """``sha256:<hex>`` of each tensor's raw little-endian bytes, by name."""
