@@ -117,3 +117,20 @@ def test_a_fetch_that_cannot_run_its_command_says_so_and_leaves_no_pod(
     assert process.returncode == ExitCode.CLUSTER_FAILED
     assert f"the cluster failed: GET /api/v1/namespaces/{started.namespace}/pods/{name}/exec" in error
     assert list_pods(started) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "code"),
+    [("Complete", "Completed", ExitCode.OK), ("Failed", "DataInvalid", ExitCode.DATA_INVALID)],
+)
+def test_watching_ends_with_the_code_of_the_end(place: Any, kind: str, reason: str, code: ExitCode) -> None:
+    place.apply_training()
+    moment = "2026-01-01T12:00:00Z"
+    end = {"type": kind, "status": "True", "reason": reason, "message": "so it is", "lastTransitionTime": moment}
+    path = f"/apis/splitlearning.dev/v1alpha1/namespaces/{place.namespace}/splittrainings/chest-xray/status"
+    status = {"status": {"conditions": [end]}}
+    assert place.server.call("PATCH", path, status, content_type="application/merge-patch+json")[0] == 200
+    done = call(place.server, "status", "chest-xray", "-n", place.namespace, "--watch")
+    assert done.returncode == code
+    told = "error: chest-xray failed: DataInvalid: so it is. To do: Change the data" if code else ""
+    assert done.stderr[: len(told) or None] == told

@@ -22,7 +22,7 @@ from splittraining.cluster.errors import Forbidden, NotFound, build_error
 from splittraining.cluster.resources import POD, SPLIT_PARTICIPATION, VOLUME_CLAIM
 from splittraining.party.training.results import build_manifest, write_result
 from support.api_objects import NAME, NAMESPACE, TRAINING_UID, child_name, make_child, make_participation, make_training
-from support.cluster_api import PretendedCluster, forbid
+from support.cluster_api import STDOUT, PretendedCluster, forbid
 
 CONTRACT = "sha256:" + "c" * 64
 IMAGE = "registry.example/party:0.1.0"
@@ -144,12 +144,16 @@ def test_weights_of_another_contract_are_refused_and_not_kept(cluster, volume, t
 
 def test_a_transfer_that_is_cut_off_keeps_nothing(cluster, tmp_path):
     async def cut_off(messages):
-        async for message in messages:
-            yield message  # the announcement
-            return
+        sent = b""
+        async for _, data in messages:  # in whatever pieces they come
+            sent += data
+            announcement, newline, rest = sent.partition(b"\n")
+            if newline and len(rest) >= 100:
+                yield STDOUT, announcement + newline + rest[:100]
+                return
 
     cluster.change_stream = cut_off
-    with pytest.raises(ClusterFailed, match=r"the transfer ended 232 of 232 bytes before the end of result/segm"):
+    with pytest.raises(ClusterFailed, match=r"the transfer ended 132 of 232 bytes before the end of result/segm"):
         run_fetch(cluster, tmp_path / "to")
     assert_that_nothing_is_left(cluster, tmp_path / "to")
 
