@@ -131,7 +131,7 @@ class SummaryView(_Still):
             _print(self._console, line)
 
 
-class ChangeView:
+class ChangeView(_Still):
     """One line for each change, with the seconds since the start.
 
     Args:
@@ -145,14 +145,6 @@ class ChangeView:
         self._started_s = monotonic_s()
         self._told: set[str] = set()
         self._note = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return
 
     def show(self, training: Training, board: StatusBoard) -> None:
         """Writes what was not so before."""

@@ -25,7 +25,6 @@ TIMEOUT_S = 15.0
 PAGE_SIZE = 100
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
-MERGE = "application/merge-patch+json"
 JWKS = "application/jwk-set+json"  # the API server offers its keys in no other form
 
 

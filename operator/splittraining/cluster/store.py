@@ -57,11 +57,6 @@ class Store:
         self._index_label = index_label
         self._cuts = dict(cuts or {})
         self._shelves: dict[str, _Shelf] = defaultdict(_Shelf)
-        self._filled: set[str] = set()
-
-    def is_filled(self, kinds: Iterable[str]) -> bool:
-        """Returns whether every one of some kinds was listed once."""
-        return self._filled.issuperset(kinds)
 
     def find(self, kind: str, namespace: str, name: str) -> ApiObject | None:
         """Returns an object, or None."""
@@ -129,7 +124,6 @@ class Store:
             self._unset(shelf, name)
         changed = [obj for obj in listed.values() if self.put(obj)]
         shelf.gone = {name: seen for name, seen in shelf.gone.items() if seen > at}
-        self._filled.add(kind)
         return [*(known for _, known in missing), *changed]
 
     def _cut(self, obj: ApiObject) -> ApiObject:

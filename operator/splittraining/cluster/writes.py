@@ -11,55 +11,63 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from splittraining.api.names import FIELD_MANAGER
 from splittraining.cluster.client import APPLY, ApiObject, Client
 from splittraining.cluster.errors import ApiError, Conflict, Invalid, NotFound
 from splittraining.cluster.resources import BY_KIND, Resource
-
-FIELD_MANAGER = "splittraining-controller"
 
 
 class NameTaken(ApiError):
     """An object of that name exists and is somebody else's."""
 
 
-async def apply_own(
-    client: Client,
-    manifest: Mapping[str, Any],
-    *,
-    existing: ApiObject | None,
-    is_ours: Callable[[ApiObject], bool],
-) -> ApiObject:
-    """Applies a manifest to an object of ours, or makes it where there is none.
+async def find_own(
+    client: Client, resource: Resource, namespace: str, name: str, *, is_ours: Callable[[ApiObject], bool]
+) -> ApiObject | None:
+    """Returns the object of a name as it is now, or None where there is none.
 
     Args:
         client: Calls the API server.
-        manifest: The whole object as it is wanted; its kind must be one of `resources`.
-        existing: The object as last seen, if it is ours; None to look first.
+        resource: Its kind.
+        namespace: Its namespace.
+        name: Its name.
         is_ours: Tells whether an object that is found belongs to the caller.
 
     Raises:
         NameTaken: if somebody else's object has the name.
+    """
+    try:
+        found = await client.get(resource, namespace, name)
+    except NotFound:
+        return None
+    if is_ours(found):
+        return found
+    owners = found["metadata"].get("ownerReferences") or ()
+    whose = ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners) or "nobody that this operator knows"
+    raise NameTaken(
+        f"PATCH {resource.get_path(namespace, name)}",
+        f"a {resource.kind} of that name exists in {namespace} and belongs to {whose};"
+        " delete or rename it, it is never adopted",
+    )
+
+
+async def apply_own(client: Client, manifest: Mapping[str, Any], *, existing: ApiObject | None) -> ApiObject:
+    """Applies a manifest to an object of ours, or makes it where `find_own` found none.
+
+    Args:
+        client: Calls the API server.
+        manifest: The whole object as it is wanted; its kind must be one of `resources`.
+        existing: The object as last seen, which is ours; None where there is none.
+
+    Raises:
         ApiError: Conflict, if the object is not the one that was seen.
     """
-    resource = BY_KIND[manifest["kind"]]
-    namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
-    if existing is None:
-        existing = await _find(client, resource, namespace, name)
-        if existing is not None and not is_ours(existing):
-            owners = existing["metadata"].get("ownerReferences") or ()
-            whose = (
-                ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners) or "nobody that this operator knows"
-            )
-            raise NameTaken(
-                f"PATCH {resource.get_path(namespace, name)}",
-                f"a {resource.kind} of that name exists in {namespace} and belongs to {whose};"
-                " delete or rename it, it is never adopted",
-            )
+    resource, metadata = BY_KIND[manifest["kind"]], manifest["metadata"]
     body = dict(manifest)
     if existing is not None:
-        body["metadata"] = {**manifest["metadata"], "uid": existing["metadata"]["uid"]}
+        body["metadata"] = {**metadata, "uid": existing["metadata"]["uid"]}
     try:
-        return await _apply(client, resource.get_path(namespace, name), body)
+        return await apply(client, resource.get_path(metadata["namespace"], metadata["name"]), body)
     except Invalid as error:
         if existing is not None and "uid" in error.said:
             raise Conflict(error.asked, error.said) from error  # another object has the name by now
@@ -85,7 +93,7 @@ async def apply_status(client: Client, resource: Resource, seen: ApiObject, stat
         },
         "status": dict(status),
     }
-    return await _apply(client, resource.get_path(metadata["namespace"], metadata["name"], "status"), body)
+    return await apply(client, resource.get_path(metadata["namespace"], metadata["name"], "status"), body)
 
 
 async def delete_exactly(client: Client, resource: Resource, namespace: str, name: str, uid: str) -> bool:
@@ -107,13 +115,11 @@ async def delete_exactly(client: Client, resource: Resource, namespace: str, nam
     return True
 
 
-async def _find(client: Client, resource: Resource, namespace: str, name: str) -> ApiObject | None:
-    try:
-        return await client.get(resource, namespace, name)
-    except NotFound:
-        return None
+async def apply(client: Client, path: str, body: Mapping[str, Any]) -> ApiObject:
+    """Applies an object at a path, whoever's it is: for what nobody else can have made.
 
-
-async def _apply(client: Client, path: str, body: Mapping[str, Any]) -> ApiObject:
+    Raises:
+        ApiError: if it cannot be written.
+    """
     query = {"fieldManager": FIELD_MANAGER, "force": "true"}
     return await client.call("PATCH", path, body=dict(body), query=query, content_type=APPLY)

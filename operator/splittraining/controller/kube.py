@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, TRAINING_UID_LABEL
-from splittraining.cluster.client import APPLY, JSON, ApiObject, Client
+from splittraining.cluster.client import JSON, ApiObject, Client
 from splittraining.cluster.errors import (
     AlreadyExists,
     ApiError,
@@ -30,7 +30,7 @@ from splittraining.cluster.resources import (
     SPLIT_TRAINING,
     Resource,
 )
-from splittraining.cluster.writes import FIELD_MANAGER, NameTaken, apply_own, apply_status, delete_exactly
+from splittraining.cluster.writes import NameTaken, apply, apply_own, apply_status, delete_exactly, find_own
 from splittraining.controller.execute import Outdated, WriteRefused
 from splittraining.controller.metrics import Metrics
 from splittraining.controller.observe import is_own
@@ -135,13 +135,12 @@ class Cluster:
 
         try:
             if existing is None:
-                found = await self.get(resource, namespace, name)
-                existing = found if found is not None and is_ours(found) else None
+                existing = await find_own(self._client, resource, namespace, name, is_ours=is_ours)
                 if existing is not None and _has_digest_of(existing, manifest):
                     self._take(resource, existing)
                     return existing
             self._metrics.writes.labels(kind=resource.kind, verb="apply").inc()
-            applied = await apply_own(self._client, manifest, existing=existing, is_ours=is_ours)
+            applied = await apply_own(self._client, manifest, existing=existing)
         except Conflict as error:
             raise Outdated from error
         except (Forbidden, NameTaken) as error:
@@ -156,13 +155,7 @@ class Cluster:
         if existing is not None and is_subset(manifest, existing):
             return
         self._metrics.writes.labels(kind=resource.kind, verb="apply").inc()
-        await self._client.call(
-            "PATCH",
-            resource.get_path(metadata["namespace"], metadata["name"]),
-            body=manifest,
-            query={"fieldManager": FIELD_MANAGER, "force": "true"},
-            content_type=APPLY,
-        )
+        await apply(self._client, resource.get_path(metadata["namespace"], metadata["name"]), manifest)
 
     async def delete(self, reference: Reference) -> None:
         """Deletes exactly one object; that it is gone already, or another one, is no error."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from splittraining.api.spec.operation import StartupSpec
+from splittraining.api.status import PartyStatus
 from splittraining.plan.decision import Reference
 from splittraining.plan.observed import Observed, ObservedJob
 
@@ -51,6 +52,11 @@ def list_releases(observed: Observed, *, keep_ended: bool = False) -> tuple[Refe
         for job in observed.jobs
         if not job.is_deleting and not (keep_ended and (job.has_succeeded or job.has_failed))
     )
+
+
+def release_parties(parties: Iterable[PartyStatus]) -> tuple[PartyStatus, ...]:
+    """Returns the parties' statuses as they are once their pods are asked to end: none is ready, none holds a GPU."""
+    return tuple(party.model_copy(update={"ready": False, "gpus": 0}) for party in parties)
 
 
 def is_released(observed: Observed) -> bool:

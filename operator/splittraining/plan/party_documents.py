@@ -48,16 +48,24 @@ def build_party_documents(
         run: What is the same for all parties.
         places: Each party's own files, by party name.
     """
-    digest = contract.compute_digest()
     return {
-        party: _build_document(training, contract, digest, party, run=run, place=places[party])
+        party: build_party_document(training, contract, party, run=run, place=places[party])
         for party in list_parties(training.spec)
     }
 
 
-def _build_document(
-    training: SplitTraining, contract: Contract, digest: str, party: str, *, run: RunPlace, place: PartyPlace
+def build_party_document(
+    training: SplitTraining, contract: Contract, party: str, *, run: RunPlace, place: PartyPlace
 ) -> PartyDocument:
+    """Builds the document of one party.
+
+    Args:
+        training: An accepted training.
+        contract: Its contract.
+        party: The party.
+        run: What is the same for all parties.
+        place: The party's own files.
+    """
     spec = training.spec
     return PartyDocument(
         namespace=training.metadata.namespace,
@@ -73,7 +81,7 @@ def _build_document(
             if name != party
         ),
         contract=contract,
-        contract_digest=digest,
+        contract_digest=contract.compute_digest(),
         plan_digest=build_party_plan(training, party).compute_digest(),
         rounds=spec.rounds,
         server=run.server,

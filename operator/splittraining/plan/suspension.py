@@ -9,7 +9,7 @@ from splittraining.api.conditions import (
     ProgressingReason,
     SuspendedReason,
 )
-from splittraining.plan.attempts import is_released, list_releases
+from splittraining.plan.attempts import is_released, list_releases, release_parties
 from splittraining.plan.conditions import Statement
 from splittraining.plan.decision import Decision
 from splittraining.plan.look import Look
@@ -47,7 +47,7 @@ def decide_suspended(look: Look, accepted: Statement, contract_digest: str) -> D
         contract_digest=contract_digest,
         next_attempt_time=None,
         reason="",
-        parties=tuple(party.model_copy(update={"ready": False, "gpus": 0}) for party in look.old.parties),
+        parties=release_parties(look.old.parties),
         parties_summary=f"0/{len(look.parties)}",
         eta_summary="",
     )

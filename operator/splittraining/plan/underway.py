@@ -13,7 +13,13 @@ from splittraining.api.conditions import (
     SuspendedReason,
 )
 from splittraining.api.contract import Contract
-from splittraining.plan.attempts import compute_pause, is_ready_timeout_over, is_released, list_releases
+from splittraining.plan.attempts import (
+    compute_pause,
+    is_ready_timeout_over,
+    is_released,
+    list_releases,
+    release_parties,
+)
 from splittraining.plan.conditions import Statement
 from splittraining.plan.decision import Decision, Manifest
 from splittraining.plan.ended import build_last_statements
@@ -179,7 +185,7 @@ def _release(look: Look, base: Statements, why: Statement, pause: timedelta, fie
         },
         **{**fields, **_NEXT_ATTEMPT, "next_attempt_time": at},
     )
-    parties = tuple(party.model_copy(update={"ready": False, "gpus": 0}) for party in status.parties)
+    parties = release_parties(status.parties)
     status = status.model_copy(
         update={"parties": parties, "parties_summary": f"0/{len(parties)}", "reason": why.reason.value}
     )

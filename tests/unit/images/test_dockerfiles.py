@@ -89,8 +89,6 @@ def test_an_image_runs_its_own_command_as_nobody_in_particular(recipe: Recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=name_recipe)
 def test_the_command_of_an_image_is_a_script_of_this_project(recipe: Recipe):
-    if recipe.name == "operator" and recipe.repository not in SCRIPTS:
-        pytest.skip("pyproject.toml has no splittraining-operator yet")
     assert recipe.repository in SCRIPTS
 
 

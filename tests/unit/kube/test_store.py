@@ -60,13 +60,6 @@ def test_a_list_finds_what_was_deleted_unseen_and_keeps_what_it_cannot_know():
     assert store.replace("Job", [make("a", 10), make("c", 12)], version="13") == []
 
 
-def test_it_is_filled_when_every_kind_was_listed():
-    store = a_store()
-    store.replace("Job", [], version="1")
-    assert store.is_filled(["Job"])
-    assert not store.is_filled(["Job", "Pod"])
-
-
 def test_objects_are_found_by_their_label_also_when_it_changes():
     store = a_store()
     store.put(make("a", 1))

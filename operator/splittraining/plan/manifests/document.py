@@ -20,8 +20,8 @@ from splittraining.api.resource import SplitTraining
 from splittraining.api.spec.operation import Enforcement, Isolation
 from splittraining.plan.manifests.metadata import get_child_name
 from splittraining.plan.manifests.settings import OperatorSettings
-from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_documents
-from splittraining.plan.topology import get_data, get_namespace, list_parties
+from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_document
+from splittraining.plan.topology import get_data, get_namespace
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a pod does not know which address its peers will dial; policies say who may
 """gRPC takes it for all addresses of either family, so that it serves in an IPv6 cluster too."""
@@ -52,8 +52,7 @@ def build_document(
         isolation_probe=settings.isolation_probe if is_closed else None,
         isolation_required=is_closed and network.enforcement is Enforcement.REQUIRED,
     )
-    places = {name: _build_place(training, name, settings) for name in list_parties(training.spec)}
-    return build_party_documents(training, contract, run=run, places=places)[party]
+    return build_party_document(training, contract, party, run=run, place=_build_place(training, party, settings))
 
 
 def _build_place(training: SplitTraining, party: str, settings: OperatorSettings) -> PartyPlace:
