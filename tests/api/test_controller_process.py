@@ -180,13 +180,13 @@ def test_when_nobody_answers_the_leader_ends_and_the_standby_goes_on_afterwards(
     wait("a leader", first.is_leading)
     second = place.start("operator-b")
     wait("a standby", second.is_ready)
-    api_server = place.server.processes[-1]
-    api_server.send_signal(signal.SIGSTOP)
+    api_server = place.server
+    api_server.freeze()
     try:
         assert first.process.wait(20) == EXIT_LEASE_LOST
         assert second.fetch(second.probe_port, "/healthz") == (200, "ok\n")
     finally:
-        api_server.send_signal(signal.SIGCONT)
+        api_server.thaw()
     wait("the next leader", second.is_leading, patience_s=30)
     place.apply_training()
     place.wait_for_children()
