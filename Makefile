@@ -86,6 +86,14 @@ NAME ?= splittraining
 CLUSTER ?= node
 ON_CLUSTER = PYTHONPATH=tests:images $(BIN)/python -m cluster --form $(CLUSTER) --name $(NAME)
 
+# What a node needs from Debian, and what the images for it are made with.
+PACKAGES := containerd runc containernetworking-plugins iptables nftables conntrack iproute2 mmdebstrap gcc binutils
+
+.PHONY: cluster-packages
+cluster-packages: ## Install what the test cluster needs from Debian or Ubuntu, where it is missing (as root)
+	@dpkg --status $(PACKAGES) >/dev/null 2>&1 || { apt-get update --quiet --quiet; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $(PACKAGES); }
+
 .PHONY: cluster-binaries
 cluster-binaries: ## Build what the test cluster runs, into ~/.cache/splittraining (12 minutes once; needs Go 1.26)
 	PYTHONPATH=tests:images $(PYTHON) -m cluster.binaries

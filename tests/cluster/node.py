@@ -82,6 +82,11 @@ class Cluster:
         return self.folder / "kubeconfig"
 
     @property
+    def programs(self) -> Path:
+        """A folder for people's PATH, with kubectl and helm."""
+        return self.folder / "bin"
+
+    @property
     def client(self) -> Client:
         """A client with an administrator's rights."""
         keys = self.plan.certificates
@@ -157,6 +162,9 @@ class Site:
             cluster = Cluster(name, number, plan.folder, holder, port, forward)
             state = {**asdict(cluster), "folder": str(plan.folder)}
             (plan.folder / "cluster.json").write_text(json.dumps(state, indent=2))
+        cluster.programs.mkdir()
+        for program, binary in (("kubectl", "kube"), ("helm", "helm")):
+            (cluster.programs / program).symlink_to(self.binaries[binary])
         copy_images(self.system_images, plan.folder / "containerd")
         furnish(holder, name, plan.addresses, plan.mounts)
         return cluster
