@@ -58,6 +58,10 @@ demo: setup ## Train example 01 on this machine: two hospitals, one server, real
 	$(BIN)/python $(EXAMPLE)/make_data.py
 	$(BIN)/splittraining run -f $(EXAMPLE)/training.yaml --restart
 
+.PHONY: demo-cluster
+demo-cluster: setup cluster-packages images-for-tests ## The same example in a real Kubernetes, made on the spot (as root)
+	@NAME=$(NAME) CLUSTER=$(CLUSTER) tests/cluster/demo.sh
+
 .PHONY: bench
 bench: setup ## Measure split against unsplit steps, the wire, start-up and memory; writes build/bench.json
 	@mkdir -p build

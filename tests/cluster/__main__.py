@@ -1,6 +1,6 @@
 """The commands behind ``make cluster-up``, ``cluster-load``, ``cluster-status`` and ``cluster-down``.
 
-up                                brings a cluster up; prints what to put into the environment
+up [ARCHIVE...]                   brings a cluster up with these images; prints what to put into the environment
 load ARCHIVE...                   loads images from docker archives
 volume NAMESPACE CLAIM FOLDER     makes a claim whose volume holds a folder's files, unless it is there
 status                            lists clusters
@@ -14,25 +14,27 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cluster import kind, node
 from cluster.binaries import find_builder
-from cluster.images import prepare_system_images
+from cluster.images import prepare_images
 from cluster.refusal import ClusterRefused
-from image_builder.cache import find_cache
+from image_builder.cache import find_cache, forget_unused
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 _NUM_WORDS_OF_VOLUME = 3
 _NEEDED = ("kube", "etcd", "pause", "forward", "policies", "coredns", "probe", "helm")
 
 
-def find_site(environment: Mapping[str, str]) -> node.Site:
+def find_site(environment: Mapping[str, str], archives: Sequence[Path] = ()) -> node.Site:
     """Finds the programs and the images of a node; builds what is missing."""
     builder = find_builder(environment)
     binaries = {name: builder.build(name) for name in _NEEDED}
-    images = prepare_system_images(find_cache(environment, "node-images"), binaries)
+    cache = find_cache(environment, "node-images")
+    images = prepare_images(cache, binaries, archives)
+    forget_unused(cache, now=time.time(), days=7)  # gigabytes
     return node.Site(find_cache(environment, "clusters"), binaries, images)
 
 
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> int:
     form = _Kind(given.name) if given.form == "kind" else _Node(given.name)
     try:
         if given.command == "up":
-            cluster = form.bring_up()
+            cluster = form.bring_up([Path(word) for word in given.words])
             programs = f" PATH={cluster.programs}:$PATH" if isinstance(cluster, node.Cluster) else ""
             print(f"export KUBECONFIG={cluster.kubeconfig}{programs}")
         elif given.command == "load":
@@ -79,7 +81,7 @@ class _Node:
         self._name = name
         self._folder = find_cache(os.environ, "clusters")
 
-    def bring_up(self) -> node.Cluster:
+    def bring_up(self, archives: Sequence[Path]) -> node.Cluster:
         if os.geteuid() != 0:
             raise ClusterRefused("A node needs root: it makes namespaces, mounts and cgroups. To do: run it as root")
         started = time.monotonic()
@@ -87,7 +89,12 @@ class _Node:
         def tell(what: str) -> None:
             print(f"{time.monotonic() - started:5.1f} s  {what}", file=sys.stderr, flush=True)
 
-        return find_site(os.environ).bring_up(self._name, tell=tell)
+        found = node.find_cluster(self._folder, self._name)
+        if found is None or not found.lives():
+            found = find_site(os.environ, archives).bring_up(self._name, tell=tell)
+        for archive in archives:
+            found.load(archive)
+        return found
 
     def find(self) -> node.Cluster:
         found = node.find_cluster(self._folder, self._name)
@@ -111,8 +118,11 @@ class _Kind:
         self._name = name
         self._folder = find_cache(os.environ, "kind")
 
-    def bring_up(self) -> kind.KindCluster:
-        return kind.bring_up(self._folder, self._name)
+    def bring_up(self, archives: Sequence[Path]) -> kind.KindCluster:
+        cluster = kind.bring_up(self._folder, self._name)
+        for archive in archives:
+            cluster.load(archive)
+        return cluster
 
     def find(self) -> kind.KindCluster:
         return kind.KindCluster(self._name, self._folder / self._name)

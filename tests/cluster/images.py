@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cluster.components import CONTAINERD_SOCKET
@@ -28,11 +28,19 @@ _USER = "65532:65532"
 _SYSTEM = ("pause", "coredns", "probe")
 
 
-def prepare_system_images(cache: Path, binaries: Mapping[str, Path]) -> Path:
-    """Returns a folder of containerd's with the images that every node has; makes it where it is missing."""
+def prepare_images(cache: Path, binaries: Mapping[str, Path], archives: Sequence[Path] = ()) -> Path:
+    """Returns a folder of containerd's with the images that every node has; makes it where it is missing.
+
+    Args:
+        cache: Where such folders are kept.
+        binaries: Where the programs are.
+        archives: Images of this project. Their lower layers change seldom, and are gigabytes: what lies in the folder
+            may be an older image with the same ones, on which the newer one is loaded within seconds.
+    """
     programs = {name: binaries[name] for name in _SYSTEM}
-    key = compute_key(*(path.name for path in programs.values()), Path(__file__).read_bytes())
-    return keep(cache, f"system-{key}", lambda made: _import_system_images(made, programs))
+    lower = [layer for archive in archives for layer in read_layers(archive)[:-1]]
+    key = compute_key(*(path.name for path in programs.values()), *lower, Path(__file__).read_bytes())
+    return keep(cache, f"images-{key}", lambda made: _import_images(made, programs, archives))
 
 
 def copy_images(source: Path, target: Path) -> None:
@@ -73,6 +81,18 @@ def read_reference(archive: Path) -> str:
         raise ClusterRefused(f"{archive}: no docker archive ({error}). To do: `make images` writes some") from error
 
 
+def read_layers(archive: Path) -> list[str]:
+    """Reads the digests of an image's layers, from the bottom up, from what was written beside its archive.
+
+    Raises:
+        ClusterRefused: Nothing was.
+    """
+    try:
+        return [str(layer["diff_id"]) for layer in json.loads(archive.with_suffix(".json").read_text())["layers"]]
+    except (OSError, KeyError) as error:
+        raise ClusterRefused(f"{archive} has no description beside it. To do: `make images`") from error
+
+
 def _copy_or_link(source: str, target: str) -> None:
     if source.endswith(".db"):
         shutil.copy2(source, target)
@@ -80,7 +100,7 @@ def _copy_or_link(source: str, target: str) -> None:
         os.link(source, target)
 
 
-def _import_system_images(root: Path, programs: Mapping[str, Path]) -> None:
+def _import_images(root: Path, programs: Mapping[str, Path], archives: Sequence[Path]) -> None:
     root.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -102,6 +122,8 @@ def _import_system_images(root: Path, programs: Mapping[str, Path]) -> None:
                 _run([*control, "images", "import", str(folder / f"{name}.tar")])
                 written = _run([*control, "images", "ls", "-q", f"name~={name}"]).split()[0]
                 _run([*control, "images", "tag", written, f"localhost/{name}:1"])
+            for archive in archives:
+                _run([*control, "images", "import", str(archive)])
         finally:
             containerd.terminate()
             containerd.wait(_PATIENCE_S)

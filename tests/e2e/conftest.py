@@ -32,7 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def run_cluster(command: str) -> None:
     """Runs a command of the test cluster in a process of its own: a cluster is nobody's child."""
-    words = [command, "--name", NAME, "--form", FORM]
+    archives = [str(IMAGES / f"{name}.tar") for name in ("operator", "party-cpu-test")] if command == "up" else []
+    words = [command, "--name", NAME, "--form", FORM, *archives]
     subprocess.run([sys.executable, "-m", "cluster", *words], env={**os.environ, "PYTHONPATH": PYTHONPATH}, check=True)
 
 
@@ -56,8 +57,6 @@ def cluster() -> Iterator[node.Cluster | kind.KindCluster]:
 @pytest.fixture(scope="session")
 def installation(cluster: node.Cluster | kind.KindCluster) -> Installation:
     operator_image, party_image = read_images()
-    for name in ("operator", "party-cpu-test"):
-        cluster.load(IMAGES / f"{name}.tar")
     installed = Installation(cluster, operator_image, party_image)
     installed.install()
     return installed

@@ -169,6 +169,32 @@ class Room:
             ).stdout
         return told
 
+    def run_pod(self, name: str, script: str, *words: str, labels: Mapping[str, str] | None = None) -> str:
+        """Runs a Python script in a pod of this namespace; returns what it printed, also where it failed."""
+        container = {
+            "name": "script",
+            "image": self.installation.party_image,
+            "command": ["python3", "-c", script, *words],
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+        spec = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+        }
+        metadata = {"name": name, "labels": dict(labels or {})}
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        path = self.path("pods", name, group="/api/v1")
+        wait_until(f"pod {name} over", lambda: self.client.get(path)["status"].get("phase") in {"Succeeded", "Failed"})
+        printed = self.kubectl("logs", name)
+        self.client.delete(path)
+        return printed
+
     def remove(self, *, patience_s: float = 60) -> None:
         """Deletes the namespace; returns when it is gone."""
         path = f"/api/v1/namespaces/{self.namespace}"
