@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from support.house_support import list_examples, name_of
-from support.installation import Room, make_data, read_example
-
-SEGMENTS = Path("result") / "segments.safetensors"
-
-
-def begin_alike(documents: list[dict[str, Any]]) -> str:
-    """Lets the first weights come from the manifest's seed; returns the training's name.
-
-    As the examples are written they come from a secret that the clients make anew in every run.
-    """
-    training = next(document for document in documents if document["kind"] == "SplitTraining")
-    training["spec"]["model"]["initialization"] = "Shared"
-    return str(training["metadata"]["name"])
-
-
-def run_here(folder: Path, documents: list[dict[str, Any]], claims: dict[str, Path]) -> None:
-    manifest = folder / "training.yaml"
-    manifest.write_text(yaml.safe_dump_all(documents))
-    volumes = [word for claim, data in claims.items() for word in ("--volume", f"{claim}={data}")]
-    program = Path(sys.executable).with_name("splittraining")
-    command = [str(program), "run", "-f", str(manifest), "--runs", str(folder / "here"), *volumes]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+from support.installation import (
+    IMAGES,
+    Room,
+    begin_alike,
+    compare_results,
+    make_data,
+    read_example,
+    read_hospitals,
+    run_here,
+)
 
 
 @pytest.mark.parametrize("example", list_examples(), ids=name_of)
@@ -50,7 +35,21 @@ def test_an_example_is_complete_with_the_weights_of_a_local_run(room: Room, tmp_
     assert conditions["NetworkIsolated"]["reason"] == "PoliciesApplied"
     assert status["progress"]["percent"] == 100
     assert all(party["device"] == "cpu" for party in status["parties"])
-    for party in [each["name"] for each in status["parties"]]:
-        output = tmp_path / "there" / party
-        room.kubectl("splittraining", "fetch", name, party, "-o", str(output))
-        assert (output / SEGMENTS).read_bytes() == (tmp_path / "here" / name / party / SEGMENTS).read_bytes(), party
+    compare_results(room, training, tmp_path)
+
+
+@pytest.mark.full_image
+def test_the_image_with_the_unmodified_torch_learns_the_same(room: Room, tmp_path: Path) -> None:
+    """The other tests run a variant without CUDA's libraries; this is the image that users run."""
+    archive = IMAGES / "party.tar"
+    image = room.installation.cluster.load(archive)
+    assert "cpu-test" not in image
+    labels = json.loads(archive.with_suffix(".json").read_text())
+    assert sum(layer["size"] for layer in labels["layers"]) > 4e9, "CUDA's libraries are in it"
+    hospitals = read_hospitals(rounds=2)
+    hospitals.spec["image"] = image
+    begin_alike([hospitals.training])
+    hospitals.begin(room)
+    run_here(tmp_path, [hospitals.training, *hospitals.others], hospitals.claims)
+    training = room.wait_for_state(hospitals.name, "Completed", "Failed", patience_s=240)
+    compare_results(room, training, tmp_path)

@@ -285,3 +285,35 @@ def read_hospitals(*, rounds: int = 16) -> Hospitals:
     training["spec"]["rounds"] = rounds
     others = tuple(document for document in documents if document is not training)
     return Hospitals(training, others, make_data(folder))
+
+
+SEGMENTS = Path("result") / "segments.safetensors"
+
+
+def begin_alike(documents: list[dict[str, Any]]) -> str:
+    """Lets the first weights come from the manifest's seed; returns the training's name.
+
+    As the examples are written they come from a secret that the clients make anew in every run.
+    """
+    training = next(document for document in documents if document["kind"] == "SplitTraining")
+    training["spec"]["model"]["initialization"] = "Shared"
+    return str(training["metadata"]["name"])
+
+
+def run_here(folder: Path, documents: list[dict[str, Any]], claims: Mapping[str, Path]) -> None:
+    """Runs a training on this machine, into the folder `here`."""
+    manifest = folder / "training.yaml"
+    manifest.write_text(yaml.safe_dump_all(documents))
+    volumes = [word for claim, data in claims.items() for word in ("--volume", f"{claim}={data}")]
+    program = Path(sys.executable).with_name("splittraining")
+    command = [str(program), "run", "-f", str(manifest), "--runs", str(folder / "here"), *volumes]
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
+
+
+def compare_results(room: Room, training: Mapping[str, Any], folder: Path) -> None:
+    """Fetches what every party of a training learnt, and compares it with the run that `run_here` left in a folder."""
+    name = training["metadata"]["name"]
+    for party in [each["name"] for each in training["status"]["parties"]]:
+        output = folder / "there" / party
+        room.kubectl("splittraining", "fetch", name, party, "-o", str(output))
+        assert (output / SEGMENTS).read_bytes() == (folder / "here" / name / party / SEGMENTS).read_bytes(), party
