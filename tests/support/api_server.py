@@ -67,14 +67,16 @@ class ApiServer:
 
     folder: Path
     port: int
-    tokens: Mapping[str, str]
+    tokens: dict[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def call(self, method: str, path: str, body: object = None, *, content_type: str = "application/json") -> Any:
-        """Makes one call as admin; returns status and answer."""
+    def call(
+        self, method: str, path: str, body: object = None, *, content_type: str = "application/json", user: str = ADMIN
+    ) -> Any:
+        """Makes one call; returns status and answer."""
         context = ssl.create_default_context(cafile=str(self.folder / "certs" / "apiserver.crt"))
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
-        headers = {"Authorization": f"Bearer {self.tokens[ADMIN]}", "Content-Type": content_type}
+        headers = {"Authorization": f"Bearer {self.tokens[user]}", "Content-Type": content_type}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
@@ -112,13 +114,16 @@ class ApiServer:
         )
         return path
 
-    def list_writes(self, *, of: str = "", beside_leases: bool = True) -> list[dict[str, Any]]:
-        """Returns what operators wrote, in order, from the audit log."""
+    def list_calls(self) -> list[dict[str, Any]]:
+        """Returns all calls that were answered, in order, from the audit log."""
         lines = (self.folder / "audit.log").read_text().splitlines()
-        rows = [json.loads(line) for line in lines if line.endswith("}")]
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def list_writes(self, *, of: str = "", beside_leases: bool = True) -> list[dict[str, Any]]:
+        """Returns what operators wrote, in order."""
         return [
             row
-            for row in rows
+            for row in self.list_calls()
             if row["verb"] in {"create", "update", "patch", "delete"}
             and (row["user"]["username"] == of if of else row["user"]["username"] in OPERATORS)
             and not (beside_leases and row["objectRef"]["resource"] == "leases")
