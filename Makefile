@@ -129,8 +129,8 @@ check: lint types imports verify test ## Everything a change must pass
 # ------------------------------------------------------------------------------------------------ generated files
 
 .PHONY: crds
-crds: setup ## Write crds/ from the models in operator/splittraining/api
-	$(BIN)/python -m splittraining.cli.render_crds crds/
+crds: setup ## Write crds/, and the chart's copy, from the models in operator/splittraining/api
+	$(BIN)/python -m splittraining.cli.render_crds crds/ helm/splittraining/files/crds/
 
 .PHONY: golden
 golden: setup ## Write the expected outputs under tests/golden anew; read the diff before you commit it
