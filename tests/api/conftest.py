@@ -21,6 +21,7 @@ from support.api_server import (
     wait_until,
 )
 from support.builders import a_vanilla_training
+from support.helm import helm  # noqa: F401 - a fixture
 from support.house_support import ROOT
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

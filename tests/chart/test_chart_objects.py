@@ -43,7 +43,9 @@ MODES: Mapping[str, dict[str, Any]] = {
         "ports": {"intake": 9443, "metrics": 9080, "probes": 9081},
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"node-role.kubernetes.io/control-plane": ""},
-        "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2000000}],
+        "tolerations": [
+            {"key": "dedicated", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2000000}
+        ],
         "podAnnotations": {"example.com/note": "yes"},
         "serviceAccount": {"annotations": {"example.com/role": "operator"}},
         "networkPolicy": {
@@ -130,13 +132,24 @@ def test_the_operator_and_the_chart_use_the_same_names(helm: Helm, release: str,
     services = {service["metadata"]["name"]: service["spec"] for service in rendered.of("Service")}
     intake, namespace, _ = settings.intake_host.split(".")
     assert namespace == NAMESPACE
-    assert services[intake]["selector"].items() <= rendered.the("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    assert (
+        services[intake]["selector"].items()
+        <= rendered.the("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    )
     assert "selector" not in services[settings.reports_name]
     assert settings.reports_host == f"{settings.reports_name}.{NAMESPACE}.svc"
     for name in (intake, settings.reports_name):
         (port,) = services[name]["ports"]
-        assert (port["name"], port["port"], port["targetPort"]) == ("intake", settings.intake_port, settings.intake_port)
-    named = {tuple(rule["resources"]): rule["resourceNames"] for _, rule in rendered.iterate_rules() if "resourceNames" in rule}
+        assert (port["name"], port["port"], port["targetPort"]) == (
+            "intake",
+            settings.intake_port,
+            settings.intake_port,
+        )
+    named = {
+        tuple(rule["resources"]): rule["resourceNames"]
+        for _, rule in rendered.iterate_rules()
+        if "resourceNames" in rule
+    }
     assert named == {
         ("leases",): [settings.lease_name],
         ("secrets",): [settings.authority_name],
@@ -256,7 +269,9 @@ def test_the_kubelet_and_prometheus_ask_at_the_doors_that_are_open(helm: Helm, v
 def test_the_monitor_selects_the_service_with_metrics_alone(helm: Helm) -> None:
     rendered = helm.render(MODES["all on"])
     wanted = rendered.the("ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
-    selected = [item["metadata"]["name"] for item in rendered.of("Service") if wanted <= item["metadata"]["labels"].items()]
+    selected = [
+        item["metadata"]["name"] for item in rendered.of("Service") if wanted <= item["metadata"]["labels"].items()
+    ]
     assert selected == [f"{RELEASE}-metrics"]
 
 

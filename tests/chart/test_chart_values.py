@@ -114,7 +114,16 @@ def test_what_a_parent_chart_passes_down_is_no_typo(helm: Helm) -> None:
 
 def test_every_value_has_a_comment_or_speaks_for_itself() -> None:
     lines = (CHART / "values.yaml").read_text().splitlines()
-    self_evident = {"image", "ports", "serviceAccount", "rbac", "podDisruptionBudget", "crds", "networkPolicy", "serviceMonitor"}
+    self_evident = {
+        "image",
+        "ports",
+        "serviceAccount",
+        "rbac",
+        "podDisruptionBudget",
+        "crds",
+        "networkPolicy",
+        "serviceMonitor",
+    }
     self_evident |= {"priorityClassName", "nodeSelector", "tolerations", "podAnnotations"}
     for number, line in enumerate(lines):
         key = re.match(r"([a-zA-Z]+):", line)
