@@ -266,6 +266,13 @@ def test_the_kubelet_and_prometheus_ask_at_the_doors_that_are_open(helm: Helm, v
     assert (port["name"], port["port"]) == ("metrics", settings.metrics_port)
 
 
+def test_links_of_services_are_no_settings(helm: Helm) -> None:
+    rendered = helm.render()
+    assert rendered.pod["enableServiceLinks"] is False
+    links = {f"{item['metadata']['name'].replace('-', '_').upper()}_PORT" for item in rendered.of("Service")}
+    assert "SPLITTRAINING_INTAKE_PORT" in links, "what they would be"
+
+
 def test_the_monitor_selects_the_service_with_metrics_alone(helm: Helm) -> None:
     rendered = helm.render(MODES["all on"])
     wanted = rendered.the("ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
@@ -275,14 +282,19 @@ def test_the_monitor_selects_the_service_with_metrics_alone(helm: Helm) -> None:
     assert selected == [f"{RELEASE}-metrics"]
 
 
-@pytest.mark.parametrize("keep", [True, False])
-def test_the_definitions_are_those_of_the_project_to_the_letter(helm: Helm, keep: bool) -> None:
-    rendered = helm.render({"crds": {"keep": keep}})
+@pytest.mark.parametrize(
+    ("values", "annotations"),
+    [({}, {"annotations": {"helm.sh/resource-policy": "keep"}}), ({"crds": {"keep": False}}, {})],
+    ids=["kept", "not kept"],
+)
+def test_the_definitions_are_those_of_the_project_to_the_letter(
+    helm: Helm, values: dict[str, Any], annotations: dict[str, Any]
+) -> None:
+    rendered = helm.render(values)
     files = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
     assert {path.name: path.read_text() for path in (CHART / "files" / "crds").glob("*.yaml")} == files
     wanted = [yaml.safe_load(text) for text in files.values()]
     for definition in wanted:
-        if keep:
-            definition["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+        definition["metadata"] |= annotations
     by_name = {item["metadata"]["name"]: item for item in rendered.of("CustomResourceDefinition")}
     assert by_name == {item["metadata"]["name"]: item for item in wanted}
