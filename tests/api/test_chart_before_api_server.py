@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -249,6 +251,29 @@ def test_a_release_comes_is_upgraded_rolled_back_and_goes_and_leaves_what_it_say
         helm.run("upgrade", RELEASE, str(CHART), *kubeconfig, values={"crds": {"keep": False}})
         helm.run("uninstall", RELEASE, *kubeconfig)
         wait_until("no definition", lambda: server.get(crds)["items"] == [])
+
+
+def test_an_upgrade_brings_newer_definitions_and_a_rollback_the_older_ones(
+    helm: Helm, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    older = shutil.copytree(CHART, tmp_path / "older")
+    crd = older / "files" / "crds" / "splitlearning.dev_splittrainings.yaml"
+    crd.write_text(crd.read_text().replace("    shortNames:\n    - spt\n", ""))
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/splittrainings.splitlearning.dev"
+    binaries = find_binaries()
+    assert binaries is not None
+    with running_api_server(tmp_path_factory.mktemp("api"), binaries) as server:
+        kubeconfig = ("--namespace", "ops", "--kubeconfig", str(server.write_kubeconfig(ADMIN)))
+
+        def get_short_names() -> list[str] | None:
+            return server.get(path)["spec"]["names"].get("shortNames")
+
+        helm.run("install", RELEASE, str(older), "--create-namespace", *kubeconfig)
+        assert get_short_names() is None
+        helm.run("upgrade", RELEASE, str(CHART), *kubeconfig)
+        assert get_short_names() == ["spt"]
+        helm.run("rollback", RELEASE, "1", *kubeconfig)
+        assert get_short_names() is None
 
 
 def list_everything(server: Any) -> list[str]:
