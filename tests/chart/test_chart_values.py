@@ -145,5 +145,6 @@ def test_the_notes_say_what_to_type_next(helm: Helm, values: dict[str, Any]) -> 
     notes = helm.run(*words, values=values).split("NOTES:")[1]
     assert "kubectl --namespace ops rollout status deployment/splittraining-operator" in notes
     assert ("kubectl --namespace trial apply -f training.yaml" in notes) == bool(values)
-    assert ("create rolebinding splittraining-workloads" in notes) == (not values)
+    assert ("create rolebinding splittraining-workloads" in notes) == ("watchNamespaces" not in values)
+    assert "--serviceaccount=ops:splittraining-operator" in notes or "watchNamespaces" in values
     assert "delete secret/splittraining-ca lease/splittraining-controller endpointslice/splittraining-reports" in notes
