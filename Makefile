@@ -182,8 +182,8 @@ check: lint types imports verify test ## Everything a change must pass
 # ------------------------------------------------------------------------------------------------ generated files
 
 .PHONY: crds
-crds: setup ## Write crds/ from the models in operator/splittraining/api
-	$(BIN)/python -m splittraining.cli.render_crds crds/
+crds: setup ## Write crds/, and the chart's copy, from the models in operator/splittraining/api
+	$(BIN)/python -m splittraining.cli.render_crds crds/ helm/splittraining/files/crds/
 
 .PHONY: golden
 golden: setup ## Write the expected outputs under tests/golden anew; read the diff before you commit it
@@ -195,7 +195,7 @@ docs: setup ## Write the tables in docs/ that come from code
 
 .PHONY: verify
 verify: crds golden docs ## Write everything that is generated and fail where that changes a file
-	@changed="$$(git status --porcelain -- crds tests/golden docs)"; test -z "$$changed" || { git diff -- crds tests/golden docs; \
+	@changed="$$(git status --porcelain -- crds helm tests/golden docs)"; test -z "$$changed" || { git diff -- crds helm tests/golden docs; \
 	  echo "$$changed"; echo "Generated files differ from what is committed. To do: commit what this command just wrote." >&2; exit 1; }
 
 .PHONY: lock

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.binaries import find_builder
 from cluster.client import wait_until
 from cluster.light import ApiServer, running_api_server
 from support.builders import a_vanilla_training
+from support.helm import helm  # noqa: F401 - a fixture
 from support.house_support import ROOT
 from support.operators import OPERATORS, OperatorProcess, list_writes, start_operator
 
@@ -45,9 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    builder = find_builder()
-    binaries = {name: builder.build(name) for name in ("etcd", "kube", "tether")}
-    with running_api_server(tmp_path_factory.mktemp("api"), binaries, OPERATORS) as running:
+    with running_api_server(tmp_path_factory.mktemp("api"), OPERATORS) as running:
         for path in sorted((ROOT / "crds").glob("*.yaml")):
             running.create(CRDS, yaml.safe_load(path.read_text()))
         for kind in ("splittrainings", "splitparticipations"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 60.0
-_JSON = "application/json"
+JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 _CORE = {"v1": "/api/v1"}
 # The plural in a path is the kind in small letters with an s, but for these.
@@ -65,7 +65,7 @@ class Client:
         path: str,
         body: object = None,
         *,
-        content_type: str = _JSON,
+        content_type: str = JSON,
         timeout_s: float = 20,
     ) -> tuple[int, Any]:
         """Makes one call; returns status and answer."""
@@ -81,7 +81,7 @@ class Client:
         path: str,
         body: object = None,
         *,
-        content_type: str = _JSON,
+        content_type: str = JSON,
         timeout_s: float = 20,
     ) -> tuple[int, bytes]:
         """Makes one call; returns status and the answer's bytes."""

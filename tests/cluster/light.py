@@ -11,14 +11,15 @@ import secrets
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.binaries import find_builder
 from cluster.certificates import write_service_account_key
-from cluster.client import Client, wait_until
+from cluster.client import JSON, Client, wait_until
 
 ADMIN = "admin"
 # What makes deletion mean something. The others would only write about pods that nobody runs.
@@ -50,14 +51,21 @@ class ApiServer:
 
     folder: Path
     port: int
-    tokens: Mapping[str, str]
+    tokens: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Makes the client of an administrator."""
         self.client = Client(self.port, self.folder / "certs" / "apiserver.crt", token=self.tokens[ADMIN])
-        self.call, self.get, self.create = self.client.call, self.client.get, self.client.create
+        self.get, self.create = self.client.get, self.client.create
+
+    def call(
+        self, method: str, path: str, body: object = None, *, content_type: str = JSON, user: str = ADMIN
+    ) -> tuple[int, Any]:
+        """Makes one call as a user; returns status and answer."""
+        client = replace(self.client, token=self.tokens[user])
+        return client.call(method, path, body, content_type=content_type)
 
     def write_kubeconfig(self, user: str) -> Path:
         """Writes how a user reaches it."""
@@ -90,21 +98,22 @@ class ApiServer:
         """Lets it go on."""
         os.kill(self.pids["api-server"], signal.SIGCONT)
 
-    def read_audit(self) -> list[dict[str, Any]]:
-        """Returns what was asked of it so far, in order."""
+    def list_calls(self) -> list[dict[str, Any]]:
+        """Returns all calls that were answered, in order, from the audit log."""
         lines = (self.folder / "audit.log").read_text().splitlines()
         return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 @contextmanager
-def running_api_server(folder: Path, binaries: Mapping[str, Path], users: Sequence[str] = ()) -> Iterator[ApiServer]:
+def running_api_server(folder: Path, users: Sequence[str] = ()) -> Iterator[ApiServer]:
     """Starts etcd, an API server and the controllers that clean up; all are gone afterwards, however this one ends.
 
     Args:
         folder: An empty folder.
-        binaries: Where `etcd`, `kube` and `tether` lie.
         users: Users beside the administrator, each with all rights.
     """
+    builder = find_builder()
+    binaries = {name: builder.build(name) for name in ("etcd", "kube", "tether")}
     tokens = {user: secrets.token_hex(16) for user in (ADMIN, *users)}
     with ExitStack() as stack:
         api_port, client_port, peer_port = (stack.enter_context(_held_port()) for _ in range(3))

@@ -30,7 +30,7 @@ def list_writes(server: ApiServer, *, of: Iterable[str] = OPERATORS) -> list[dic
     users = set(of)
     return [
         row
-        for row in server.read_audit()
+        for row in server.list_calls()
         if row["verb"] in {"create", "update", "patch", "delete"}
         and row["user"]["username"] in users
         and row["objectRef"]["resource"] != "leases"

@@ -1,4 +1,4 @@
-"""Writes the CustomResourceDefinitions into a folder: ``python -m splittraining.cli.render_crds crds/``."""
+"""Writes the CustomResourceDefinitions into folders: ``python -m splittraining.cli.render_crds crds/``."""
 
 from __future__ import annotations
 
@@ -36,18 +36,19 @@ def render_file(crd: dict[str, Any]) -> tuple[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes one file per kind.
+    """Writes one file per kind into each folder.
 
     Args:
         argv: The arguments, without the program's name; absent means this process's own.
     """
-    parser = argparse.ArgumentParser(description="Writes the CustomResourceDefinitions into a folder.")
-    parser.add_argument("folder", type=Path, help="where to write, such as crds/")
-    folder: Path = parser.parse_args(argv).folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for crd in (render_crd(), render_participation_crd()):
-        name, text = render_file(crd)
-        (folder / name).write_text(text, encoding="utf-8")
+    parser = argparse.ArgumentParser(description="Writes the CustomResourceDefinitions into folders.")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="folder", help="where to write, such as crds/")
+    folders: list[Path] = parser.parse_args(argv).folders
+    files = [render_file(crd) for crd in (render_crd(), render_participation_crd())]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files:
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

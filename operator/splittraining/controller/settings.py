@@ -109,6 +109,7 @@ def _build_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="splittraining-operator",
         description="Runs SplitTrainings in a cluster. Every flag is also read from SPLITTRAINING_<FLAG>.",
+        allow_abbrev=False,  # what abbreviates one flag today may be ambiguous, or another one's, tomorrow
     )
 
     def add(flag: str, default: str, text: str, parse: Callable[[str], object] = str) -> None:

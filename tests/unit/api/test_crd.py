@@ -22,6 +22,7 @@ from splittraining.cli.render_crds import render_file
 from support.cel import evaluate_cel
 
 CRDS = Path(__file__).parents[3] / "crds"
+IN_CHART = Path(__file__).parents[3] / "helm" / "splittraining" / "files" / "crds"
 ALLOWED = {
     *("type", "format", "description", "enum", "pattern", "default", "properties", "required", "items"),
     *("minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "maxProperties", "additionalProperties"),
@@ -52,20 +53,23 @@ def list_places(nodes: Iterator[Node]) -> list[str]:
     return [place for place, _, _ in nodes]
 
 
+@pytest.mark.parametrize("folder", [CRDS, IN_CHART], ids=["crds", "chart"])
 @pytest.mark.parametrize("crd", CRDS_RENDERED, ids=lambda crd: crd["spec"]["names"]["kind"])
-def test_the_committed_file_is_what_the_models_say(crd: dict[str, Any]):
+def test_the_committed_file_is_what_the_models_say(crd: dict[str, Any], folder: Path):
     name, text = render_file(crd)
-    assert (CRDS / name).read_text() == text, "run `make crds` and commit what it writes"
+    assert (folder / name).read_text() == text, "run `make crds` and commit what it writes"
 
 
-def test_the_command_writes_one_file_per_kind_into_a_folder(tmp_path: Path):
-    write_crds([str(tmp_path / "crds")])
-    written = {path.name: yaml.safe_load(path.read_text()) for path in (tmp_path / "crds").iterdir()}
-    assert written == {
-        "splitlearning.dev_splittrainings.yaml": render_crd(),
-        "splitlearning.dev_splitparticipations.yaml": render_participation_crd(),
-    }
-    assert set(written) == {path.name for path in CRDS.iterdir()}
+def test_the_command_writes_one_file_per_kind_into_each_folder(tmp_path: Path):
+    folders = [tmp_path / "crds", tmp_path / "chart" / "crds"]
+    write_crds([str(folder) for folder in folders])
+    for folder, committed in zip(folders, (CRDS, IN_CHART), strict=True):
+        written = {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
+        assert written == {
+            "splitlearning.dev_splittrainings.yaml": render_crd(),
+            "splitlearning.dev_splitparticipations.yaml": render_participation_crd(),
+        }
+        assert set(written) == {path.name for path in committed.iterdir()}
 
 
 def test_numbers_that_are_text_are_quoted_for_readers_of_other_yaml_versions():

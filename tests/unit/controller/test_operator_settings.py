@@ -22,6 +22,12 @@ def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default() -> None
     assert (settings.workers, settings.intake_port, settings.metrics_port) == (9, 9443, 8080)
 
 
+def test_a_flag_cannot_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings(["--worker", "9"], POD)
+    assert "unrecognized arguments: --worker" in capsys.readouterr().err
+
+
 def test_names_carry_the_release() -> None:
     settings = parse_settings(["--release", "lab"], POD)
     assert (settings.lease_name, settings.authority_name, settings.reports_name) == (
