@@ -105,10 +105,14 @@ class Place:
     def list_writes(self, of: str = "") -> list[str]:
         """Returns what operators wrote here, as one line each."""
         return [
-            f"{row['verb']} {row['objectRef']['resource']} {row['objectRef'].get('name', '')}"
+            f"{row['verb']} {_name_resource(row['objectRef'])} {row['objectRef'].get('name', '')}"
             for row in self.server.list_writes(of=of)
             if row["objectRef"].get("namespace") in {self.namespace, self.operators}
         ]
+
+
+def _name_resource(reference: dict[str, Any]) -> str:
+    return "/".join(reference[part] for part in ("resource", "subresource") if part in reference)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from splittraining.api.names import PARTY_LABEL
+from splittraining.api.participation import ParticipationStatus
 from splittraining.api.report import Isolation, PartyState
 from splittraining.api.status import Condition, SplitTrainingStatus
 from splittraining.plan.decision import Decision, TrainingEvent
@@ -38,6 +39,8 @@ class World:
     now: datetime = NOW
     objects: Objects = field(default_factory=dict)
     """What was applied and not deleted, by kind and name."""
+    told: dict[str, ParticipationStatus] = field(default_factory=dict)
+    """What the participations' statuses say, by party."""
     events: list[TrainingEvent] = field(default_factory=list)
     num_writes: int = 0
     crash_after_writes: int | None = None
@@ -67,6 +70,9 @@ class World:
             if self.objects.get(key) != manifest:
                 self._write(lambda manifest=manifest: self._apply(manifest))
         self.events += decision.events
+        for party, status in decision.participations.items():
+            if party in self.look.participations and self.told.get(party) != status:
+                self._write(lambda party=party, status=status: self.told.update({party: status}))
         return decision
 
     def settle(self, *, most: int = 30) -> Decision:

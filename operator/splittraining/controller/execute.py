@@ -1,4 +1,4 @@
-"""Carries out a decision: status, deletions, applications, events, in that order, and decides nothing.
+"""Carries out a decision: status, deletions, applications, events, parties' statuses, in that order; decides nothing.
 
 The status is the memory: it is written before anything that it tells about is done, and where it cannot be written,
 since somebody wrote in between, nothing else is done either and the training is looked at again.
@@ -12,13 +12,16 @@ from typing import Any, Protocol
 
 from splittraining.api.base import compute_digest
 from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, PARTY_LABEL
+from splittraining.api.participation import PARTICIPATION_KIND, ParticipationStatus
 from splittraining.api.resource import SplitTraining
 from splittraining.api.status import SplitTrainingStatus
 from splittraining.cluster.client import ApiObject
 from splittraining.controller.observe import is_own
 from splittraining.plan.decision import Decision, Manifest, Reference, TrainingEvent
+from splittraining.plan.manifests.metadata import get_child_name
 from splittraining.plan.observed import Refusal
 from splittraining.plan.pace import QUIET_PERIOD_S, is_transition
+from splittraining.plan.topology import get_namespace
 
 RETRY_REFUSED_S = 10.0
 """A refused write is not tried again before: quotas and invitations change at people's pace."""
@@ -63,11 +66,11 @@ class Writer(Protocol):
         """Deletes exactly one object; that it is gone already, or another one, is no error."""
         ...
 
-    async def write_status(self, training: ApiObject, status: Mapping[str, Any]) -> None:
-        """Replaces the status of a training.
+    async def write_status(self, seen: ApiObject, status: Mapping[str, Any]) -> None:
+        """Replaces the status of a training or a participation.
 
         Raises:
-            Outdated: if the training is not as it was seen.
+            Outdated: if the object is not as it was seen.
         """
         ...
 
@@ -104,6 +107,9 @@ class Memory:
     """Digest and time of the last live look, by kind, namespace and name, of kinds that are not watched."""
     generations: dict[str, int] = field(default_factory=dict)
     """Generation after our last application, by uid: another one means that somebody else wrote."""
+    untold: list[tuple[ApiObject, TrainingEvent]] = field(default_factory=list)
+    """Events of transitions that are written in the status, with the training as it was then: no later look sees them
+    again."""
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -139,16 +145,19 @@ class Executor:
         """Carries out a decision.
 
         Raises:
-            Outdated: if the training is not as it was seen; nothing was done then.
+            Outdated: if the training or one of its objects is not as it was seen; nothing further was done then.
         """
         postponed_s = await self._write_status(decision, scene, memory)
+        if postponed_s is None:
+            memory.untold += [(scene.resource, event) for event in decision.events]
         for reference in decision.delete:
             await self._writer.delete(reference)
         before = memory.refusals
         await self._apply_all(decision.apply, scene, memory)
-        if postponed_s is None:
-            for event in decision.events:
-                await self._writer.record(scene.resource, event)
+        while memory.untold:
+            await self._writer.record(*memory.untold[0])
+            del memory.untold[0]
+        await self._write_participations(decision.participations, scene)
         return Carried(postponed_s=postponed_s, news=memory.refusals != before)
 
     async def _write_status(self, decision: Decision, scene: Scene, memory: Memory) -> float | None:
@@ -162,6 +171,17 @@ class Executor:
         await self._writer.write_status(scene.resource, new.as_json_object())
         memory.status_written_s = now
         return None
+
+    async def _write_participations(self, statuses: Mapping[str, ParticipationStatus], scene: Scene) -> None:
+        for party, status in statuses.items():
+            place = get_namespace(scene.training, party), get_child_name(scene.training, party)
+            seen = scene.find(PARTICIPATION_KIND, *place)
+            if seen is None or not scene.is_own(seen) or seen["metadata"].get("deletionTimestamp"):
+                continue  # its coming, or going, brings us back
+            generation = seen["metadata"].get("generation", 0)
+            wanted = status.model_copy(update={"observed_generation": generation}).as_json_object()
+            if (seen.get("status") or {}) != wanted:
+                await self._writer.write_status(seen, wanted)
 
     async def _apply_all(self, manifests: Sequence[Manifest], scene: Scene, memory: Memory) -> None:
         wanted = {_identify(manifest) for manifest in manifests}

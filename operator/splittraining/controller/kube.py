@@ -142,6 +142,7 @@ class Cluster:
             self._metrics.writes.labels(kind=resource.kind, verb="apply").inc()
             applied = await apply_own(self._client, manifest, existing=existing)
         except Conflict as error:
+            await self._look_again(resource, namespace, name)
             raise Outdated from error
         except (Forbidden, NameTaken) as error:
             raise _name_refusal(error, namespace) from error
@@ -163,18 +164,20 @@ class Cluster:
         self._metrics.writes.labels(kind=resource.kind, verb="delete").inc()
         await delete_exactly(self._client, resource, reference.namespace, reference.name, reference.uid)
 
-    async def write_status(self, training: ApiObject, status: Mapping[str, Any]) -> None:
-        """Replaces the status of a training.
+    async def write_status(self, seen: ApiObject, status: Mapping[str, Any]) -> None:
+        """Replaces the status of a training or a participation.
 
         Raises:
-            Outdated: if the training is not as it was seen.
+            Outdated: if the object is not as it was seen.
         """
-        self._metrics.writes.labels(kind=SPLIT_TRAINING.kind, verb="status").inc()
+        resource, metadata = BY_KIND[seen["kind"]], seen["metadata"]
+        self._metrics.writes.labels(kind=resource.kind, verb="status").inc()
         try:
-            written = await apply_status(self._client, SPLIT_TRAINING, training, status)
+            written = await apply_status(self._client, resource, seen, status)
         except (Conflict, NotFound) as error:
+            await self._look_again(resource, metadata["namespace"], metadata["name"])
             raise Outdated from error
-        self._state.take_object(SPLIT_TRAINING, written)
+        self._state.take_object(resource, written)
 
     async def record(self, training: ApiObject, event: TrainingEvent) -> None:
         """Adds an event to a training; where that may not be done, the status says the same."""
@@ -193,6 +196,12 @@ class Cluster:
             await record_event(self._client, built)
         except Forbidden:
             return
+
+    async def _look_again(self, resource: Resource, namespace: str, name: str) -> None:
+        """Looks at what is not as it was seen: its watch may be late, or away."""
+        found = await self.get(resource, namespace, name)
+        if found is not None:
+            self._take(resource, found)
 
     def _take(self, resource: Resource, obj: ApiObject) -> None:
         if resource.kind in WATCHED_KINDS:

@@ -22,6 +22,8 @@ from splittraining.plan.observed import Observed
 
 LOOK_TIMEOUT_S = 120.0
 """For one look with all its calls, each of which has a shorter one."""
+CONFLICT_PAUSE_S = 0.1
+"""What changed meanwhile is mostly known by then, and where it is not, the API server is not asked without pause."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ class Reconciler:
         try:
             carried = await self._executor.carry_out(decision, gathered.scene, memory)
         except Outdated:
-            self._queue.add(key)
+            self._queue.add_after(key, CONFLICT_PAUSE_S)
             return Result.CONFLICT
         if carried.news:
             self._queue.add(key)

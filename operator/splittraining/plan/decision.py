@@ -42,7 +42,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Carried out in this order: status, delete, apply, events.
+    """Carried out in this order: status, delete, apply, events, participations.
 
     The status is the memory. A conclusion is written down before what it was drawn from is deleted, and a new attempt
     before it is started (at the next look): a controller that dies in between finds what it meant to do.

@@ -14,7 +14,7 @@ from splittraining.controller.execute import RETRY_REFUSED_S, Executor, Outdated
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.metrics import Metrics
 from splittraining.controller.work_queue import FIRST_BACKOFF_S, Key, WorkQueue
-from splittraining.controller.worker import Reconciler, Result, work
+from splittraining.controller.worker import CONFLICT_PAUSE_S, Reconciler, Result, work
 from splittraining.plan.decision import Decision
 from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.observed import Observed
@@ -115,9 +115,11 @@ def test_a_look_that_is_done_comes_again_when_the_decision_says() -> None:
     assert bench.queue.take() == KEY
 
 
-def test_a_training_that_changed_meanwhile_is_looked_at_at_once() -> None:
+def test_a_training_that_changed_meanwhile_is_looked_at_again_soon_and_not_without_pause() -> None:
     bench = make_bench(failure=Outdated())
     assert bench.look() is Result.CONFLICT
+    assert bench.queue.take() is None
+    bench.clock.advance(CONFLICT_PAUSE_S)
     assert bench.queue.take() == KEY
 
 

@@ -337,13 +337,14 @@ def test_a_training_that_is_being_deleted_is_left_alone():
 # --- crashes of the controller ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("writes", range(1, 30))
+@pytest.mark.parametrize("writes", range(1, 34))
 def test_a_controller_that_dies_after_any_write_is_made_up_for(writes: int):
     undisturbed = World()
     undisturbed.settle()
     world = World()
     world.settle_whatever_crashes(after_writes=writes)
     assert world.objects == undisturbed.objects
+    assert world.told == undisturbed.told
     assert world.status == undisturbed.status
 
 
@@ -358,6 +359,7 @@ def test_a_controller_that_dies_while_it_ends_an_attempt_is_made_up_for(writes: 
     for each in (undisturbed, world):
         each.wait(600).settle()
     assert world.status == undisturbed.status
+    assert world.told == undisturbed.told
     assert set(world.objects) == set(undisturbed.objects)
     assert jobs(world) == jobs(undisturbed)
     assert len(jobs(world)) == (1 if code == 65 else len(PARTIES))
@@ -368,12 +370,11 @@ def test_a_controller_that_dies_while_it_ends_an_attempt_is_made_up_for(writes: 
 
 def test_a_participation_tells_of_its_own_party_alone():
     world = a_running_world()
-    told = world.decide().participations
+    told = world.told
     assert [told[party].state for party in PARTIES] == ["Ready"] * 3
     assert told["st-mary"].pod == "st-mary-1-abcde"
     world.end_pod("st-mary", ExitCode.DATA_INVALID, words={"code": 65, "reason": "DataInvalid", "message": "no row."})
     world.settle()
-    told = world.decide().participations
     assert (told["st-mary"].reason, told["st-mary"].message, told["st-mary"].state) == (
         "DataInvalid",
         "no row.",
