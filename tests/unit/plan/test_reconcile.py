@@ -193,6 +193,30 @@ def test_a_network_that_enforces_nothing_is_told():
     assert "st-mary" in isolated.message
 
 
+def test_a_network_that_enforces_nothing_is_still_told_after_the_controller_started_anew():
+    world = a_started_world().start_pods()
+    for party in ("st-mary", "st-luke"):
+        world.report(party, PartyState.TRAINING, isolation=Isolation.OPEN)
+    world.settle()
+    told, num_events = world.condition("NetworkIsolated"), len(world.events)
+    world.look = replace(world.look, reports=())
+    world.settle()
+    assert world.condition("NetworkIsolated") == told
+    for party, isolation in (
+        ("server", Isolation.ISOLATED),
+        ("st-mary", Isolation.OPEN),
+        ("st-luke", Isolation.UNKNOWN),
+    ):
+        world.report(party, PartyState.TRAINING, isolation=isolation).wait(5).settle()
+        assert world.condition("NetworkIsolated").reason == told.reason
+    assert told.reason == "NotEnforced"
+    assert len(world.events) == num_events
+    for party in PARTIES:
+        world.report(party, PartyState.TRAINING, isolation=Isolation.ISOLATED)
+    world.settle()
+    assert world.condition("NetworkIsolated").reason == "PoliciesApplied"
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
