@@ -42,7 +42,7 @@ _NEXT_ATTEMPT = {"progress": None, "progress_summary": "0%", "eta_summary": ""}
 def decide_underway(look: Look, contract: Contract, accepted: Statement) -> Decision:
     """Decides about an accepted training that is neither suspended nor over."""
     base = {ConditionType.ACCEPTED: accepted, ConditionType.SUSPENDED: Statement.no(SuspendedReason.NOT_SUSPENDED)}
-    attempt, digest = look.old.attempt, contract.compute_digest()
+    attempt = look.old.attempt
     if attempt and was_suspended(look):
         said = Statement.yes(ProgressingReason.PENDING, "resumed: it starts over from round 1, without checkpoints")
         status = look.build_status(
@@ -51,15 +51,14 @@ def decide_underway(look: Look, contract: Contract, accepted: Statement) -> Deci
         return look.decide(status, requeue_after_s=0)
     if look.old.next_attempt_time is not None:
         return _decide_pause(look, base, look.old.next_attempt_time)
-    objects = _build_objects(look, contract)
     if not attempt:
         starting = {**base, ConditionType.PROGRESSING: Statement.yes(ProgressingReason.STARTING)}
-        status = look.build_status(starting, contract_digest=digest, attempt=1)
-        return look.decide(status, apply=objects, requeue_after_s=0)
-    return _watch(look, base, objects + _build_jobs(look, contract))
+        status = look.build_status(starting, contract_digest=contract.compute_digest(), attempt=1)
+        return look.decide(status, apply=_build_objects(look, contract), requeue_after_s=0)
+    return _watch(look, base, contract)
 
 
-def _watch(look: Look, base: Statements, wanted: tuple[Manifest, ...]) -> Decision:
+def _watch(look: Look, base: Statements, contract: Contract) -> Decision:
     """Looks how the parties of the attempt are."""
     seen, attempt = look_at_parties(look), look.old.attempt
     ending = _decide_ending(look)
@@ -71,17 +70,18 @@ def _watch(look: Look, base: Statements, wanted: tuple[Manifest, ...]) -> Decisi
         look.observed.jobs_of(attempt).values(), look.spec.startup, now=look.now
     ):
         return _give_up_start(look, base, seen)
-    return _go_on(look, base, seen, wanted)
+    return _go_on(look, base, seen, contract)
 
 
 # --- while it goes on -------------------------------------------------------------------------------------------------
 
 
-def _go_on(look: Look, base: Statements, seen: PartiesSeen, wanted: tuple[Manifest, ...]) -> Decision:
+def _go_on(look: Look, base: Statements, seen: PartiesSeen, contract: Contract) -> Decision:
     fields = build_fields(look, seen, count_restarts(look))
     if look.old.start_time is None and is_running(look, seen):
         fields["start_time"] = _round(look.now)
     status = look.build_status({**base, **build_statements(look, seen)}, **fields)
+    wanted = _build_objects(look, contract) + _build_jobs(look, contract)
     return look.decide(status, apply=wanted, requeue_after_s=RECHECK_S)
 
 
