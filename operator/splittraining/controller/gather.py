@@ -66,7 +66,7 @@ class Gathered:
     observed: Observed
     scene: Scene
     look_again_s: float | None
-    """When a live look is due that was too early now."""
+    """When a live look is due that was too early now, or is due again."""
 
 
 class Gatherer:
@@ -141,7 +141,7 @@ class Gatherer:
     async def _find_refused(
         self, jobs: Sequence[ApiObject], podless: Mapping[str, datetime]
     ) -> tuple[dict[str, tuple[str, str]], float | None]:
-        """Looks why pods are missing, and says when to look for those that are only just missing."""
+        """Looks why pods are missing, and says when to look again: that a pod is refused is no event of a Job."""
         now = self._clock()
         refused: dict[str, tuple[str, str]] = {}
         waits = []
@@ -157,6 +157,7 @@ class Gatherer:
                 waits.append(PODLESS_S - age_s)
                 continue
             found = await self._ask_why(job, now)
+            waits.append(ASK_PERIOD_S - (now - self._asked[job["metadata"]["uid"]][0]).total_seconds())
             if found[0]:
                 refused[job["metadata"]["uid"]] = found
         return refused, min(waits, default=None)

@@ -22,6 +22,8 @@ from splittraining.plan.observed import Observed
 
 LOOK_TIMEOUT_S = 120.0
 """For one look with all its calls, each of which has a shorter one."""
+RESYNC_S = 600.0
+"""Every training is looked at this often whatever happens: clocks are set, and what is not watched changes."""
 CONFLICT_PAUSE_S = 0.1
 """What changed meanwhile is mostly known by then, and where it is not, the API server is not asked without pause."""
 
@@ -121,13 +123,12 @@ class Reconciler:
             carried.postponed_s,
             gathered.look_again_s,
             RETRY_REFUSED_S if memory.refused else None,
+            RESYNC_S,
         )
         return Result.REFUSED if memory.refused else Result.DONE
 
     def _come_again(self, key: Key, *delays_s: float | None) -> None:
-        given = [delay_s for delay_s in delays_s if delay_s is not None]
-        if given:
-            self._queue.add_after(key, min(given))
+        self._queue.add_after(key, min(delay_s for delay_s in delays_s if delay_s is not None))
 
     def _remember(self, key: Key, uid: str) -> Memory:
         known = self._memories.get(key)

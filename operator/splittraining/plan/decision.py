@@ -56,4 +56,7 @@ class Decision:
     participations: Mapping[str, ParticipationStatus] = field(default_factory=dict)
     """What the participations' statuses are to say, by party; written last, and only where it differs."""
     requeue_after_s: float | None = None
-    """When to look again although nothing happened; None: only when something does."""
+    """When to look again although nothing happened: the next moment at which time alone changes the decision.
+
+    None where only an event does. Whoever carries decisions out adds what it retries by itself.
+    """

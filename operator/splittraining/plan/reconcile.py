@@ -28,7 +28,6 @@ from splittraining.plan.underway import decide_underway
 
 SOURCE_RETRY_S = 10.0
 """Source ConfigMaps are people's own and not watched."""
-REFUSED_RETRY_S = 15.0
 
 
 def decide_training(observed: Observed, *, now: datetime, settings: OperatorSettings) -> Decision:
@@ -69,10 +68,9 @@ def _decide_accepted(look: Look, contract: Contract) -> Decision:
         build_participation(look.observed.training, contract, party, desired=desired) for party in look.parties
     )
     if any(party not in look.observed.participation_uids for party in look.parties):
-        # Everything else of a party names its participation's uid.
+        # Everything else of a party names its participation's uid; each that comes is an event.
         status = look.build_status({ConditionType.ACCEPTED: accepted}, contract_digest=digest)
-        retry_s = REFUSED_RETRY_S if look.observed.refusals else 1.0
-        return look.decide(status, apply=participations, requeue_after_s=retry_s)
+        return look.decide(status, apply=participations)
     if look.spec.suspend:
         decision = decide_suspended(look, accepted, digest)
     else:

@@ -14,7 +14,7 @@ from splittraining.controller.execute import RETRY_REFUSED_S, Executor, Outdated
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.metrics import Metrics
 from splittraining.controller.work_queue import FIRST_BACKOFF_S, Key, WorkQueue
-from splittraining.controller.worker import CONFLICT_PAUSE_S, Reconciler, Result, work
+from splittraining.controller.worker import CONFLICT_PAUSE_S, RESYNC_S, Reconciler, Result, work
 from splittraining.plan.decision import Decision
 from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.observed import Observed
@@ -112,6 +112,15 @@ def test_a_look_that_is_done_comes_again_when_the_decision_says() -> None:
     bench.clock.advance(4.9)
     assert bench.queue.take() is None
     bench.clock.advance(0.2)
+    assert bench.queue.take() == KEY
+
+
+def test_a_training_that_asks_for_nothing_is_looked_at_now_and_then() -> None:
+    bench = make_bench()
+    assert bench.look() is Result.DONE
+    bench.clock.advance(RESYNC_S - 1)
+    assert bench.queue.take() is None
+    bench.clock.advance(1)
     assert bench.queue.take() == KEY
 
 
