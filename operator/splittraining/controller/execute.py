@@ -29,6 +29,9 @@ RETRY_REFUSED_S = 10.0
 CONFIRM_PERIOD_S = 600.0
 """How long an object of a kind that is not watched is taken to be as it was seen."""
 
+Identity = tuple[str, str, str]
+"""Kind, namespace and name."""
+
 _WHOLE_NAMESPACE = ("NotInvited", "NamespaceTerminating")
 """Refusals that every other object of the same namespace would meet as well."""
 
@@ -63,7 +66,11 @@ class Writer(Protocol):
         ...
 
     async def delete(self, reference: Reference) -> None:
-        """Deletes exactly one object; that it is gone already, or another one, is no error."""
+        """Deletes exactly one object; that it is gone already, or another one, is no error.
+
+        Raises:
+            WriteRefused: if it may not be deleted.
+        """
         ...
 
     async def write_status(self, seen: ApiObject, status: Mapping[str, Any]) -> None:
@@ -71,6 +78,7 @@ class Writer(Protocol):
 
         Raises:
             Outdated: if the object is not as it was seen.
+            WriteRefused: if it may not be written.
         """
         ...
 
@@ -101,9 +109,9 @@ class Memory:
     """What one process remembers of one training; losing it costs a few writes."""
 
     status_written_s: float = float("-inf")
-    refused: dict[tuple[str, str, str], tuple[Refusal, float]] = field(default_factory=dict)
+    refused: dict[Identity, tuple[Refusal, float]] = field(default_factory=dict)
     """Refusal and time of the last try, by kind, namespace and name."""
-    confirmed: dict[tuple[str, str, str], tuple[str, float]] = field(default_factory=dict)
+    confirmed: dict[Identity, tuple[str, float]] = field(default_factory=dict)
     """Digest and time of the last live look, by kind, namespace and name, of kinds that are not watched."""
     generations: dict[str, int] = field(default_factory=dict)
     """Generation after our last application, by uid: another one means that somebody else wrote."""
@@ -150,14 +158,18 @@ class Executor:
         postponed_s = await self._write_status(decision, scene, memory)
         if postponed_s is None:
             memory.untold += [(scene.resource, event) for event in decision.events]
-        for reference in decision.delete:
-            await self._writer.delete(reference)
         before = memory.refusals
+        deletions = [(_identify_reference(reference), reference) for reference in decision.delete]
+        statuses = {_identify_status(scene, party): status for party, status in decision.participations.items()}
+        wanted = {identity for identity, _ in deletions} | {_identify(manifest) for manifest in decision.apply}
+        wanted |= set(statuses)
+        memory.refused = {identity: entry for identity, entry in memory.refused.items() if identity in wanted}
+        await self._delete_all(deletions, memory)
         await self._apply_all(decision.apply, scene, memory)
         while memory.untold:
             await self._writer.record(*memory.untold[0])
             del memory.untold[0]
-        await self._write_participations(decision.participations, scene)
+        await self._write_participations(statuses, scene, memory)
         return Carried(postponed_s=postponed_s, news=memory.refusals != before)
 
     async def _write_status(self, decision: Decision, scene: Scene, memory: Memory) -> float | None:
@@ -172,27 +184,42 @@ class Executor:
         memory.status_written_s = now
         return None
 
-    async def _write_participations(self, statuses: Mapping[str, ParticipationStatus], scene: Scene) -> None:
-        for party, status in statuses.items():
-            place = get_namespace(scene.training, party), get_child_name(scene.training, party)
-            seen = scene.find(PARTICIPATION_KIND, *place)
+    async def _write_participations(
+        self, statuses: Mapping[Identity, ParticipationStatus], scene: Scene, memory: Memory
+    ) -> None:
+        now = self._monotonic_s()
+        for identity, status in statuses.items():
+            seen = scene.find(PARTICIPATION_KIND, *identity[1:])
             if seen is None or not scene.is_own(seen) or seen["metadata"].get("deletionTimestamp"):
                 continue  # its coming, or going, brings us back
             generation = seen["metadata"].get("generation", 0)
             wanted = status.model_copy(update={"observed_generation": generation}).as_json_object()
-            if (seen.get("status") or {}) != wanted:
+            if (seen.get("status") or {}) == wanted or _was_refused_just_now(identity, memory, now):
+                continue
+            try:
                 await self._writer.write_status(seen, wanted)
+                memory.refused.pop(identity, None)
+            except WriteRefused as refused:
+                memory.refused[identity] = Refusal(refused.reason, refused.message), now
+
+    async def _delete_all(self, deletions: Sequence[tuple[Identity, Reference]], memory: Memory) -> None:
+        now = self._monotonic_s()
+        for identity, reference in deletions:
+            if _was_refused_just_now(identity, memory, now):
+                continue
+            try:
+                await self._writer.delete(reference)
+                memory.refused.pop(identity, None)
+            except WriteRefused as refused:
+                memory.refused[identity] = Refusal(refused.reason, refused.message), now
 
     async def _apply_all(self, manifests: Sequence[Manifest], scene: Scene, memory: Memory) -> None:
-        wanted = {_identify(manifest) for manifest in manifests}
-        memory.refused = {identity: entry for identity, entry in memory.refused.items() if identity in wanted}
         closed: dict[str, WriteRefused] = {}  # namespaces that refuse everything
         now = self._monotonic_s()
         for manifest in manifests:
             identity = _identify(manifest)
             namespace = identity[1]
-            tried = memory.refused.get(identity)
-            if tried is not None and now - tried[1] < RETRY_REFUSED_S:
+            if _was_refused_just_now(identity, memory, now):
                 continue
             try:
                 if namespace in closed:
@@ -221,7 +248,20 @@ class Executor:
         _remember(result, memory)
 
 
-def _identify(manifest: Manifest) -> tuple[str, str, str]:
+def _was_refused_just_now(identity: Identity, memory: Memory, now: float) -> bool:
+    tried = memory.refused.get(identity)
+    return tried is not None and now - tried[1] < RETRY_REFUSED_S
+
+
+def _identify_reference(reference: Reference) -> Identity:
+    return reference.kind, reference.namespace, reference.name
+
+
+def _identify_status(scene: Scene, party: str) -> Identity:
+    return f"{PARTICIPATION_KIND}/status", get_namespace(scene.training, party), get_child_name(scene.training, party)
+
+
+def _identify(manifest: Manifest) -> Identity:
     return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
 

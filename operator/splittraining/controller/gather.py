@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from splittraining.api.conditions import AcceptedReason
 from splittraining.api.report import Report
 from splittraining.api.resource import SplitTraining
 from splittraining.cluster.client import ApiObject
@@ -185,15 +186,15 @@ class Gatherer:
         is_settled = status is not None and status.contract_digest is not None
         if is_settled and uid in self._sources:
             return self._sources[uid]
-        if is_settled:
-            party = list_parties(training.spec)[0]
-            copy = get_source_name(training, party)
-            found = await self._live.get_config_map(get_namespace(training, party), copy)
-            if found is not None:
-                self._sources[uid] = observe_source(found, name=copy, namespace=namespace)
-                return self._sources[uid]
         try:
+            if is_settled:
+                party = list_parties(training.spec)[0]
+                copy = get_source_name(training, party)
+                found = await self._live.get_config_map(get_namespace(training, party), copy)
+                if found is not None:
+                    self._sources[uid] = observe_source(found, name=copy, namespace=namespace)
+                    return self._sources[uid]
             original = await self._live.get_config_map(namespace, source.config_map.name)
         except WriteRefused as refused:
-            return Source(problem=refused.message)
+            return Source(problem=refused.message, reason=AcceptedReason.NOT_INVITED)
         return observe_source(original, name=source.config_map.name, namespace=namespace)

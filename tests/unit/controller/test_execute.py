@@ -60,11 +60,15 @@ class Scribe:
         return {**manifest, "metadata": {**manifest["metadata"], "uid": f"{kind}-uid", "generation": 2}}
 
     async def delete(self, reference: Reference) -> None:
+        if reference.kind in self.refusals:
+            raise self.refusals[reference.kind]
         self.done.append(("delete", reference.kind))
 
     async def write_status(self, seen: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         if self.is_outdated:
             raise Outdated
+        if "status" in self.refusals:
+            raise self.refusals["status"]
         if seen["kind"] == "SplitParticipation":
             self.done.append((f"status of {seen['spec']['party']}", status["state"]))
         else:
@@ -333,3 +337,19 @@ def test_a_participation_that_changed_in_between_is_looked_at_again() -> None:
     bench = Bench(old=make_status(), known=[make_told()], scribe=Scribe(is_outdated=True))
     with pytest.raises(Outdated):
         bench.carry_out(TELLING)
+
+
+@pytest.mark.parametrize("what", ["Job", "status"], ids=["a deletion", "what a participation is told"])
+def test_what_a_namespace_refuses_is_told_and_does_not_keep_the_rest_back(what: str) -> None:
+    bench = Bench(old=make_status(), known=[make_told()], scribe=Scribe(refusals={what: NOT_INVITED}))
+    decision = replace(TELLING, apply=(make_manifest(),), delete=(JOB,))
+    assert bench.carry_out(decision).news
+    assert [refusal.reason for refusal in bench.memory.refusals] == ["NotInvited"]
+    assert ("apply", "NetworkPolicy") in bench.done
+    bench.scribe.refusals.clear()
+    bench.carry_out(decision)
+    assert len(bench.memory.refusals) == 1  # not asked again so soon
+    bench.clock.advance(RETRY_REFUSED_S)
+    assert bench.carry_out(decision).news
+    assert bench.memory.refusals == ()
+    assert {("delete", "Job"), ("status of st-mary", "Starting")} <= set(bench.done)

@@ -137,9 +137,11 @@ def test_before_the_copies_are_made_the_original_is_looked_at_each_time() -> Non
 
 def test_a_source_that_may_not_be_read_says_so() -> None:
     around = Surroundings(refusal=WriteRefused("NotInvited", "namespace 'trial' does not let the operator in"))
-    source = around.gather().observed.source
-    assert source is not None
-    assert "does not let the operator in" in source.problem
+    for status in ({}, {"contractDigest": DIGEST}):
+        source = around.gather(**status).observed.source
+        assert source is not None
+        assert source.reason == "NotInvited"
+        assert "does not let the operator in" in source.problem
 
 
 def test_a_training_that_is_over_needs_no_source() -> None:

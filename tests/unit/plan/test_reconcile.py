@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from splittraining.api.conditions import ALWAYS_PRESENT, ConditionStatus
+from splittraining.api.conditions import ALWAYS_PRESENT, AcceptedReason, ConditionStatus
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.report import Isolation, LinkBytes, Metric, PartyState
 from splittraining.plan.observed import Refusal, Source
+from splittraining.plan.reconcile import SOURCE_RETRY_S
 from support.builders import a_vanilla_training
 from support.observed import PARTIES, a_look
 from support.world import World
@@ -78,6 +79,16 @@ def test_a_missing_source_is_waited_for():
     assert len(world.look.jobs) == 3
 
 
+def test_a_source_that_may_not_be_read_is_no_missing_one():
+    problem = "namespace 'trial' does not let the operator in"
+    source = Source(problem=problem, reason=AcceptedReason.NOT_INVITED)
+    world = World(replace(a_look(), participations=(), source=source))
+    decision = world.settle()
+    accepted = world.condition("Accepted")
+    assert (accepted.reason, accepted.message, world.status.reason) == ("NotInvited", problem, "NotInvited")
+    assert decision.requeue_after_s == SOURCE_RETRY_S
+
+
 def test_a_source_that_changes_after_acceptance_starts_nothing_new():
     world = a_running_world()
     world.look = replace(world.look, source=Source({"model.py": b"other\n"}))
@@ -103,6 +114,18 @@ def test_an_object_of_somebody_else_is_told():
     world.look = replace(world.look, refusals=(Refusal("NameTaken", "Service x is somebody else's", "server"),))
     world.step()
     assert world.condition("Accepted").reason == "NameTaken"
+
+
+def test_a_namespace_that_lets_nobody_in_is_told_and_forgotten_once_it_does():
+    world = World()
+    refusal = Refusal("NotInvited", "namespace 'trial' does not let the operator in", "server")
+    world.look = replace(world.look, refusals=(refusal,))
+    assert world.decide().status.reason == "NotInvited"
+    accepted = next(each for each in world.decide().status.conditions if each.type == "Accepted")
+    assert (accepted.status, accepted.reason, accepted.message) == ("False", "NotInvited", refusal.message)
+    world.look = replace(world.look.with_status(world.decide().status), refusals=())
+    world.settle()
+    assert (world.condition("Accepted").reason, world.status.reason) == ("Accepted", "")
 
 
 # --- the good way -----------------------------------------------------------------------------------------------------
