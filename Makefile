@@ -58,6 +58,10 @@ demo: setup ## Train example 01 on this machine: two hospitals, one server, real
 	$(BIN)/python $(EXAMPLE)/make_data.py
 	$(BIN)/splittraining run -f $(EXAMPLE)/training.yaml --restart
 
+.PHONY: demo-cluster
+demo-cluster: setup cluster-packages images-for-tests ## The same example in a real Kubernetes, made on the spot (as root)
+	@NAME=$(NAME) CLUSTER=$(CLUSTER) tests/cluster/demo.sh
+
 .PHONY: bench
 bench: setup ## Measure split against unsplit steps, the wire, start-up and memory; writes build/bench.json
 	@mkdir -p build
@@ -78,19 +82,63 @@ images: setup ## Build the container images (IMAGES="operator party", ENGINE=doc
 images-party-cpu: setup ## Build the party's image for tests: no CUDA, 1.6 GB in place of 5 GB
 	PYTHONPATH=images $(BIN)/python -m image_builder party-cpu-test $(IMAGES_ARGS)
 
+# -------------------------------------------------------------------------------------------------------- cluster
+
+# A real Kubernetes node for tests, from pinned Go modules: docs/test-cluster.md. NAME tells several apart; CLUSTER=kind
+# takes kind and Docker in its place.
+NAME ?= splittraining
+CLUSTER ?= node
+ON_CLUSTER = PYTHONPATH=tests:images $(BIN)/python -m cluster --form $(CLUSTER) --name $(NAME)
+
+# What a node needs from Debian, and what the images for it are made with.
+PACKAGES := containerd runc containernetworking-plugins iptables nftables conntrack iproute2 mmdebstrap gcc binutils
+
+.PHONY: cluster-packages
+cluster-packages: ## Install what the test cluster needs from Debian or Ubuntu, where it is missing (as root)
+	@dpkg --status $(PACKAGES) >/dev/null 2>&1 || { apt-get update --quiet --quiet; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends $(PACKAGES); }
+
+.PHONY: cluster-binaries
+cluster-binaries: ## Build what the test cluster runs, into ~/.cache/splittraining (12 minutes once; needs Go 1.26)
+	PYTHONPATH=tests:images $(PYTHON) -m cluster.binaries
+
+.PHONY: cluster-up
+cluster-up: setup ## Bring a test cluster up (NAME=…; needs root, containerd and CNI plugins)
+	@$(ON_CLUSTER) up
+
+.PHONY: cluster-load
+cluster-load: setup ## Load the images of build/images into a test cluster
+	@$(ON_CLUSTER) load build/images/*.tar
+
+.PHONY: cluster-status
+cluster-status: setup ## List the test clusters
+	@$(ON_CLUSTER) status
+
+.PHONY: cluster-down
+cluster-down: setup ## Take a test cluster down; nothing is left of it
+	@$(ON_CLUSTER) down
+
 # ---------------------------------------------------------------------------------------------------------- tests
 
 .PHONY: test
 test: setup ## Run the tests that need nothing but Python (3 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow and not gpu and not cluster and not api" -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not gpu and not cluster and not api and not e2e" -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 .PHONY: test-api
-test-api: setup ## Run the ones that need a real API server (its binaries: SPLITTRAINING_CLUSTER_BINARIES)
+test-api: setup ## Run the ones that need a real API server (builds it once: cluster-binaries)
 	$(BIN)/python -m pytest -m api $(PYTEST_ARGS)
+
+.PHONY: test-e2e
+test-e2e: setup images-for-tests ## Run the ones that need a whole node: install, apply, Complete, faults (as root)
+	$(BIN)/python -m pytest -m e2e $(PYTEST_ARGS)
+
+.PHONY: images-for-tests
+images-for-tests: setup
+	@PYTHONPATH=images $(BIN)/python -m image_builder operator party-cpu-test --engine own
 
 .PHONY: test-slow
 test-slow: setup ## Run the slow ones: the model zoo and stress
-	$(BIN)/python -m pytest -m "slow and not gpu and not cluster" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow and not gpu and not cluster and not api and not e2e" $(PYTEST_ARGS)
 
 .PHONY: test-gpu
 test-gpu: setup ## Run the ones that need a CUDA device

@@ -12,12 +12,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def find_cache(environment: Mapping[str, str]) -> Path:
-    """Returns the folder in which pieces are kept; it need not be there yet."""
+def find_cache(environment: Mapping[str, str], room: str = "images") -> Path:
+    """Returns the folder in which pieces of one sort are kept; it need not be there yet."""
     root = environment.get("XDG_CACHE_HOME", "")
     # The XDG rules: a relative path is as good as none.
     base = Path(root) if Path(root).is_absolute() else Path(environment.get("HOME") or Path.home()) / ".cache"
-    return base / "splittraining" / "images"
+    return base / "splittraining" / room
 
 
 def compute_key(*parts: str | bytes) -> str:

@@ -11,17 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from support.api_server import (
-    BINARIES_VARIABLE,
-    ApiServer,
-    OperatorProcess,
-    find_binaries,
-    running_api_server,
-    start_operator,
-    wait_until,
-)
+from cluster.binaries import find_builder
+from cluster.client import wait_until
+from cluster.light import ApiServer, running_api_server
 from support.builders import a_vanilla_training
 from support.house_support import ROOT
+from support.operators import OPERATORS, OperatorProcess, list_writes, start_operator
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 TRAININGS = "/apis/splitlearning.dev/v1alpha1/namespaces/{}/splittrainings"
@@ -50,10 +45,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip(f"{BINARIES_VARIABLE} names no folder with kube and etcd")
-    with running_api_server(tmp_path_factory.mktemp("api"), binaries) as running:
+    builder = find_builder()
+    binaries = {name: builder.build(name) for name in ("etcd", "kube", "tether")}
+    with running_api_server(tmp_path_factory.mktemp("api"), binaries, OPERATORS) as running:
         for path in sorted((ROOT / "crds").glob("*.yaml")):
             running.create(CRDS, yaml.safe_load(path.read_text()))
         for kind in ("splittrainings", "splitparticipations"):
@@ -106,7 +100,7 @@ class Place:
         """Returns what operators wrote here, as one line each."""
         return [
             f"{row['verb']} {_name_resource(row['objectRef'])} {row['objectRef'].get('name', '')}"
-            for row in self.server.list_writes(of=of)
+            for row in list_writes(self.server, of=[of] if of else OPERATORS)
             if row["objectRef"].get("namespace") in {self.namespace, self.operators}
         ]
 

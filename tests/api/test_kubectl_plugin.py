@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from cluster.light import ADMIN, ApiServer
 from splittraining.api.exit_codes import ExitCode
-from support.api_server import ADMIN, ApiServer
 
 Wait = Callable[..., Any]
 PODS = "/api/v1/namespaces/{}/pods"

@@ -8,22 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 
 class JsonFormatter(logging.Formatter):
     """Renders a record as one JSON line with time, level, party, logger and message.
 
-    An error's causes are written with their texts: this file stays in the party's own folder.
-
     Args:
         party: Whose log it is.
         debug: Whether a traceback is written along.
+        causes: Whether an error's causes are written with their texts. These may hold data: only where the log stays
+            in the party's own folder.
     """
 
-    def __init__(self, party: str, *, debug: bool) -> None:
+    def __init__(self, party: str, *, debug: bool, causes: bool = True) -> None:
         super().__init__()
         self._party = party
         self._debug = debug
+        self._causes = causes
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line."""
@@ -34,7 +36,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if record.exc_info and record.exc_info[1] is not None:
+        if self._causes and record.exc_info and record.exc_info[1] is not None:
             line["causes"] = [f"{type(cause).__name__}: {cause}" for cause in iterate_causes(record.exc_info[1])]
             if self._debug:
                 line["traceback"] = self.formatException(record.exc_info)
@@ -50,15 +52,27 @@ def iterate_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 @contextmanager
-def logging_to(path: Path, *, party: str, debug: bool) -> Iterator[None]:
-    """Sends this project's log records to a file while the context lasts."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(JsonFormatter(party, debug=debug))
+def logging_to(path: Path, *, party: str, debug: bool, echo: TextIO | None = None) -> Iterator[None]:
+    """Sends this project's log records to a file while the context lasts.
+
+    Args:
+        path: The file.
+        party: Whose log it is.
+        debug: Whether details and tracebacks are wanted.
+        echo: Gets each record too, without the texts of causes: what a pod prints is collected by others.
+    """
+    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
+    handlers[0].setFormatter(JsonFormatter(party, debug=debug))
+    if echo is not None:
+        handlers.append(logging.StreamHandler(echo))
+        handlers[1].setFormatter(JsonFormatter(party, debug=debug, causes=False))
     logger = logging.getLogger("splittraining")
-    logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    for handler in handlers:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        handler.close()
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()

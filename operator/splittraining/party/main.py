@@ -128,7 +128,7 @@ def run_party(document_path: str, *, debug: bool = False, surroundings: Surround
             _LOG.info("finished")
             return terminate(paths, ExitCode.OK, "Finished", "", debug=debug)
         _LOG.error("%s: %s", error.reason, error, exc_info=error)
-        if debug or document.termination_path:  # in a pod, what is written here is what people read first
+        if debug:
             show(error, debug=debug)
         return terminate(paths, error.exit_code, error.reason, str(error), debug=debug)
 
@@ -161,7 +161,9 @@ def _open_log(document: PartyDocument, output: Path, *, debug: bool) -> contextl
     with contextlib.ExitStack() as stack:
         try:
             output.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(logging_to(output / LOG_FILE, party=document.party, debug=debug))
+            # A pod's log is what people look at first, and all that is left where the volume cannot be read.
+            echo = sys.stdout if document.termination_path else None
+            stack.enter_context(logging_to(output / LOG_FILE, party=document.party, debug=debug, echo=echo))
         except OSError as error:
             raise StorageFailed(
                 f"the party's folder {output} cannot be written: {error.strerror or error}",

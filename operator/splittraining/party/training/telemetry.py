@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -10,6 +11,8 @@ from splittraining.api.errors import SplitTrainingError
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.report import Isolation, LinkBytes, Metric, PartyState, Report
 from splittraining.party.training.results import JsonLines
+
+_LOG = logging.getLogger(__name__)
 
 _KIBIBYTE = 1024
 
@@ -92,6 +95,8 @@ class Telemetry:
     def record_round(self, record: dict[str, Any], metrics: dict[str, float]) -> None:
         """Writes a round's line and announces its metrics."""
         self._metrics.append({"kind": "round", **record, "metrics": metrics})
+        told = "".join(f", {name} {value:.4g}" for name, value in metrics.items())
+        _LOG.info("round %d of %d is over%s", record["round"], self._report.rounds, told)
         self._latest |= metrics
         self._fields["round"] = record["round"]
         self._send(self._report.state, urgent=True)

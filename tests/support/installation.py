@@ -1,0 +1,278 @@
+"""The operator in a real cluster, as its users have it: images loaded, chart installed, commands on the PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.client import Client, find_condition, wait_until
+from cluster.kind import KindCluster
+from cluster.node import Cluster
+from support.house_support import ROOT
+
+SYSTEM = "splittraining-system"
+RELEASE = "splittraining"
+CHART = ROOT / "helm" / "splittraining"
+IMAGES = ROOT / "build" / "images"
+GROUP = "/apis/splitlearning.dev/v1alpha1"
+_HELM_PATIENCE = "180s"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An installed operator.
+
+    Attributes:
+        cluster: Where it runs.
+        operator_image: Its own image.
+        party_image: What parties run.
+    """
+
+    cluster: Cluster | KindCluster
+    operator_image: str
+    party_image: str
+
+    @property
+    def client(self) -> Client:
+        """A client with an administrator's rights."""
+        return self.cluster.client
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of people's commands."""
+        programs = f"{self.cluster.programs}:" if isinstance(self.cluster, Cluster) else ""
+        path = f"{programs}{Path(sys.executable).parent}:{os.environ['PATH']}"
+        home = {"HELM_CACHE_HOME": "/nonexistent", "HELM_CONFIG_HOME": "/nonexistent"}
+        return {**os.environ, **home, "KUBECONFIG": str(self.cluster.kubeconfig), "PATH": path}
+
+    def run(self, *command: str, check: bool = True, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Runs a command as its user types it."""
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def install(self, chart: Path = CHART, **values: str) -> None:
+        """Installs the operator, or upgrades it."""
+        repositories = {"image": self.operator_image, "partyImage": self.party_image}
+        settings = {
+            f"{key}.{part}": word
+            for key, image in repositories.items()
+            for part, word in zip(("repository", "tag"), image.split(":"), strict=True)
+        } | values
+        given = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        self.run(
+            "helm", "upgrade", "--install", RELEASE, str(chart), "--namespace", SYSTEM, "--create-namespace",
+            "--wait", "--timeout", _HELM_PATIENCE, *given,
+        )  # fmt: skip
+
+    def scale(self, replicas: int) -> None:
+        """Starts or stops the operator's pods; returns when it is so."""
+        path = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{RELEASE}-operator"
+        self.client.patch(path, {"spec": {"replicas": replicas}})
+
+        def is_so() -> bool:
+            status = self.client.get(path)["status"]
+            return bool(status.get("replicas", 0) == replicas and status.get("readyReplicas", 0) == replicas)
+
+        wait_until(f"{replicas} operators", is_so)
+
+    def invite(self, namespace: str, *, enforce: str = "restricted") -> Room:
+        """Makes a namespace that lets the operator work in it."""
+        labels = {"pod-security.kubernetes.io/enforce": enforce}
+        self.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
+        self.run(
+            "kubectl", "--namespace", namespace, "create", "rolebinding", f"{RELEASE}-workloads",
+            f"--clusterrole={RELEASE}-workloads", f"--serviceaccount={SYSTEM}:{RELEASE}-operator",
+        )  # fmt: skip
+        return Room(self, namespace)
+
+
+@dataclass
+class Room:
+    """A namespace with trainings."""
+
+    installation: Installation
+    namespace: str
+    applied_at_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def client(self) -> Client:
+        """A client with an administrator's rights."""
+        return self.installation.client
+
+    def path(self, plural: str, name: str = "", *, group: str = GROUP) -> str:
+        """Returns a path in this namespace."""
+        return f"{group}/namespaces/{self.namespace}/{plural}" + (f"/{name}" if name else "")
+
+    def kubectl(self, *words: str, check: bool = True) -> str:
+        """Runs kubectl in this namespace and returns what it printed."""
+        # kubectl takes no flag before the name of a plugin.
+        plugin = words[:1] if words[0] == "splittraining" else ()
+        command = ["kubectl", *plugin, *words[len(plugin) :][:1], "--namespace", self.namespace]
+        return self.installation.run(*command, *words[len(plugin) + 1 :], check=check).stdout
+
+    def apply(self, *manifests: Mapping[str, Any]) -> None:
+        """Applies objects here."""
+        for manifest in manifests:
+            placed = {**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}}
+            self.client.apply(placed)
+            self.applied_at_s[placed["metadata"]["name"]] = time.monotonic()
+
+    def offer(self, claims: Mapping[str, Path]) -> None:
+        """Makes claims whose volumes hold folders' files."""
+        for claim, folder in claims.items():
+            self.installation.cluster.offer_volume(self.namespace, claim, folder)
+
+    def get(self, name: str) -> dict[str, Any]:
+        """Returns a training, empty where there is none."""
+        return self.client.find(self.path("splittrainings", name)) or {}
+
+    def wait_for(
+        self, name: str, what: str, look: Callable[[dict[str, Any]], object], *, patience_s: float = 120
+    ) -> dict[str, Any]:
+        """Waits until a training is seen to be so; returns it. What it says instead is told where that is in vain."""
+        try:
+            wait_until(what, lambda: look(self.get(name)), patience_s=patience_s)
+        except AssertionError as error:
+            status = json.dumps(self.get(name).get("status"), indent=1)
+            raise AssertionError(f"{error}\n{status}\n{self.tell_pods()}") from error
+        return self.get(name)
+
+    def wait_for_state(self, name: str, *states: str, patience_s: float = 120) -> dict[str, Any]:
+        """Waits until a training's state is one of some."""
+        return self.wait_for(name, f"{name} {states}", lambda seen: get_state(seen) in states, patience_s=patience_s)
+
+    def list_pods(self, *, party: str = "") -> list[dict[str, Any]]:
+        """Lists the parties' pods."""
+        pods = self.client.list(self.path("pods", group="/api/v1"))
+        return [pod for pod in pods if not party or pod["metadata"]["labels"].get("splitlearning.dev/party") == party]
+
+    def tell_pods(self) -> str:
+        """Tells what the pods are up to, for a failure's message."""
+        told = self.installation.run("kubectl", "-n", self.namespace, "get", "pods", "-o", "wide", check=False).stdout
+        for pod in self.list_pods():
+            name = pod["metadata"]["name"]
+            told += f"\n== {name}\n"
+            told += self.installation.run(
+                "kubectl", "-n", self.namespace, "logs", "--tail=20", name, check=False
+            ).stdout
+        return told
+
+    def run_pod(self, name: str, script: str, *words: str, labels: Mapping[str, str] | None = None) -> str:
+        """Runs a Python script in a pod of this namespace; returns what it printed, also where it failed."""
+        container = {
+            "name": "script",
+            "image": self.installation.party_image,
+            "command": ["python3", "-c", script, *words],
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+        spec = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+        }
+        metadata = {"name": name, "labels": dict(labels or {})}
+        self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        path = self.path("pods", name, group="/api/v1")
+        wait_until(f"pod {name} over", lambda: self.client.get(path)["status"].get("phase") in {"Succeeded", "Failed"})
+        printed = self.kubectl("logs", name)
+        self.client.delete(path)
+        return printed
+
+    def remove(self, *, patience_s: float = 60) -> None:
+        """Deletes the namespace; returns when it is gone."""
+        path = f"/api/v1/namespaces/{self.namespace}"
+        self.client.delete(path)
+        wait_until(f"{self.namespace} gone", lambda: self.client.find(path) is None, patience_s=patience_s)
+
+
+def get_state(training: Mapping[str, Any]) -> str:
+    """Returns the state that a training shows."""
+    return str(find_condition(training, "Progressing").get("reason", ""))
+
+
+def read_images() -> tuple[str, str]:
+    """Returns the references of the operator's image and of the party's, as they were built."""
+    operator, party = (json.loads((IMAGES / f"{name}.json").read_text()) for name in ("operator", "party-cpu-test"))
+    return operator["reference"], party["reference"]
+
+
+def read_example(folder: Path) -> list[dict[str, Any]]:
+    """Reads an example's documents."""
+    return list(yaml.safe_load_all((folder / "training.yaml").read_text()))
+
+
+def make_data(folder: Path) -> dict[str, Path]:
+    """Makes an example's data; returns its claims with their folders."""
+    subprocess.run([sys.executable, str(folder / "make_data.py")], check=True, capture_output=True)
+    return {path.name: path for path in sorted((folder / "data").iterdir())}
+
+
+@dataclass(frozen=True)
+class Hospitals:
+    """Example 01, ready to be changed and applied: two hospitals in turns.
+
+    Attributes:
+        training: The resource.
+        others: What it needs beside it: the model's source.
+        claims: By claim, the folder with its data.
+    """
+
+    training: dict[str, Any]
+    others: tuple[dict[str, Any], ...]
+    claims: Mapping[str, Path]
+
+    @property
+    def name(self) -> str:
+        """Returns the training's name."""
+        return str(self.training["metadata"]["name"])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Returns its spec, to be changed before it is applied."""
+        spec: dict[str, Any] = self.training["spec"]
+        return spec
+
+    def client(self, name: str) -> dict[str, Any]:
+        """Returns a client of it."""
+        return next(client for client in self.spec["clients"] if client["name"] == name)
+
+    def lay_out(self, room: Room) -> None:
+        """Puts everything but the training into a namespace."""
+        room.offer(self.claims)
+        room.apply(*self.others)
+
+    def begin(self, room: Room) -> None:
+        """Puts all of it into a namespace."""
+        self.lay_out(room)
+        room.apply(self.training)
+
+
+def read_hospitals(*, rounds: int = 16) -> Hospitals:
+    """Reads example 01.
+
+    Args:
+        rounds: How long it is to go on; a round takes less than a second.
+    """
+    folder = ROOT / "examples" / "01-vanilla-two-hospitals"
+    documents = read_example(folder)
+    training = next(document for document in documents if document["kind"] == "SplitTraining")
+    training["spec"]["rounds"] = rounds
+    others = tuple(document for document in documents if document is not training)
+    return Hospitals(training, others, make_data(folder))
