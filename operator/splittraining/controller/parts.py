@@ -170,4 +170,9 @@ def build_operator_settings(settings: Settings) -> OperatorSettings:
         party_image=settings.party_image,
         intake_port=settings.intake_port,
         isolation_probe=Endpoint(host=probe.host, port=probe.port) if probe else None,
+        intake_labels=settings.intake_labels,
+        dns=settings.dns,
+        output_storage=settings.output_storage,
+        shared_memory=settings.shared_memory,
+        report_period_milliseconds=settings.report_period_milliseconds,
     )
