@@ -154,9 +154,11 @@ class Parts:
     async def _refresh_participations(self) -> None:
         await self.cluster.list_into_state(SPLIT_PARTICIPATION, self.settings.watch_namespaces)
 
-    def _get_leaf_duration(self, run_id: str) -> timedelta:
+    def _get_leaf_duration(self, run_id: str) -> timedelta | None:
         training = self.state.find_training_by_uid(run_id)
-        seconds = ((training or {}).get("spec", {}).get("tls") or {}).get("leafDurationSeconds")
+        if training is None:
+            return None
+        seconds = (training["spec"].get("tls") or {}).get("leafDurationSeconds")
         return timedelta(seconds=seconds) if seconds else DEFAULT_LEAF_DURATION
 
 
