@@ -12,6 +12,7 @@ from typing import Protocol
 from splittraining.api.errors import SplitTrainingError
 from splittraining.api.resource import parse_split_training
 from splittraining.cluster.client import ApiObject
+from splittraining.cluster.errors import ApiError
 from splittraining.controller.execute import RETRY_REFUSED_S, Executor, Memory, Outdated
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.metrics import Metrics
@@ -153,12 +154,15 @@ async def work(queue: WorkQueue, reconciler: Reconciler, *, metrics: Metrics, mo
     """Works on keys until it is cancelled; an error is one key's, and that key comes later again."""
     while True:
         key = await queue.get()
-        started_s = monotonic_s()
+        started_s, trouble, asked_pause_s = monotonic_s(), "", 0.0
         result = Result.ERROR
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 result = await reconciler.reconcile(key)
         except Exception as error:  # noqa: BLE001 - one training's trouble must not stop the others
+            trouble = type(error).__name__
+            if isinstance(error, ApiError):
+                trouble, asked_pause_s = error.asked, error.retry_after_s or 0.0
             _LOG.warning(
                 "could not look at a training: %s: %s", type(error).__name__, error, extra={"training": key},
                 exc_info=_LOG.isEnabledFor(logging.DEBUG),
@@ -167,6 +171,6 @@ async def work(queue: WorkQueue, reconciler: Reconciler, *, metrics: Metrics, mo
             metrics.reconciles.labels(result=result.value).inc()
             metrics.reconcile_seconds.observe(monotonic_s() - started_s)
             if result is Result.ERROR:
-                queue.failed(key)
+                queue.failed(key, trouble=trouble, asked_pause_s=asked_pause_s)
             else:
                 queue.done(key)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from splittraining.cluster.errors import TooManyRequests
 from splittraining.controller.execute import RETRY_REFUSED_S, Executor, Outdated, WriteRefused
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.metrics import Metrics
@@ -176,8 +177,15 @@ def test_a_training_that_cannot_be_read_is_an_error_and_no_crash() -> None:
     assert bench.look() is Result.ERROR
 
 
-@pytest.mark.parametrize("failure", [RuntimeError("broken"), TimeoutError()])
-def test_one_trainings_trouble_backs_off_and_the_worker_goes_on(failure: Exception) -> None:
+BUSY = TooManyRequests("PATCH /x", "429 busy", retry_after_s=9)
+
+
+@pytest.mark.parametrize(
+    ("failure", "pause_s"),
+    [(RuntimeError("broken"), FIRST_BACKOFF_S), (TimeoutError(), FIRST_BACKOFF_S), (BUSY, 9)],
+    ids=["a fault of ours", "no answer", "an API server that asks for patience"],
+)
+def test_one_trainings_trouble_backs_off_and_the_worker_goes_on(failure: Exception, pause_s: float) -> None:
     bench = make_bench(failure=failure)
 
     async def work_on_two() -> None:
@@ -192,7 +200,8 @@ def test_one_trainings_trouble_backs_off_and_the_worker_goes_on(failure: Excepti
         await asyncio.gather(worker, return_exceptions=True)
 
     asyncio.run(work_on_two())
+    bench.clock.advance(pause_s - 0.01)
     assert bench.queue.take() is None
-    bench.clock.advance(FIRST_BACKOFF_S)
+    bench.clock.advance(0.02)
     assert bench.queue.take() == KEY
     assert 'splittraining_reconciles_total{result="Error"}' in bench.metrics.render().decode()
