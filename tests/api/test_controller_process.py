@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from splittraining.controller.process import EXIT_LEASE_LOST, EXIT_STOPPED
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/splittraining-controller"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices/splittraining-reports"
+BLACKHOLE_S = 60
 Wait = Callable[..., Any]
 
 
@@ -185,21 +188,34 @@ def test_an_operator_that_is_asked_to_stop_gives_the_lease_back(place: Any, wait
     assert get_lease(place)["holderIdentity"] == ""
 
 
-def test_when_nobody_answers_the_leader_ends_and_the_standby_goes_on_afterwards(place: Any, wait: Wait) -> None:
+def test_when_nobody_answers_for_a_minute_the_leader_ends_and_the_standby_goes_on_afterwards(
+    place: Any, wait: Wait
+) -> None:
     first = place.start("operator-a")
     wait("a leader", first.is_leading)
     second = place.start("operator-b")
     wait("a standby", second.is_ready)
-    api_server = place.server
-    api_server.freeze()
-    try:
-        assert first.process.wait(20) == EXIT_LEASE_LOST
-        assert second.fetch(second.probe_port, "/healthz") == (200, "ok\n")
-    finally:
-        api_server.thaw()
-    wait("the next leader", second.is_leading, patience_s=30)
-    place.apply_training()
+    place.apply_training("before")
     place.wait_for_children()
+    wait("what each institution is told", lambda: list_told_states(place) == ["Starting"] * 3)
+    children = place.list_children()
+    place.server.freeze()
+    try:
+        silent_until_s = time.monotonic() + BLACKHOLE_S
+        assert first.process.wait(20) == EXIT_LEASE_LOST
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.process.wait(max(0.0, silent_until_s - time.monotonic()))
+        assert second.fetch(second.probe_port, "/healthz") == (200, "ok\n")
+        assert not second.is_leading()
+    finally:
+        place.server.thaw()
+    wait("the next leader", second.is_leading, patience_s=30)
+    place.apply_training("after")
+    wait("all of both", lambda: len(place.list_children()) == 2 * len(children))
+    after = place.list_children()
+    assert {key: after[key]["metadata"]["uid"] for key in children} == {
+        key: obj["metadata"]["uid"] for key, obj in children.items()
+    }
 
 
 def test_a_training_that_is_deleted_is_forgotten(place: Any, wait: Wait) -> None:

@@ -32,6 +32,9 @@ CONFIRM_PERIOD_S = 600.0
 Identity = tuple[str, str, str]
 """Kind, namespace and name."""
 
+_JOB = "Job"
+_STATUS = f"{PARTICIPATION_KIND}/status"
+
 _WHOLE_NAMESPACE = ("NotInvited", "NamespaceTerminating")
 """Refusals that every other object of the same namespace would meet as well."""
 
@@ -219,7 +222,7 @@ class Executor:
         for manifest in manifests:
             identity = _identify(manifest)
             namespace = identity[1]
-            if _was_refused_just_now(identity, memory, now):
+            if _was_refused_just_now(identity, memory, now) or _is_held_back(identity, memory):
                 continue
             try:
                 if namespace in closed:
@@ -253,12 +256,17 @@ def _was_refused_just_now(identity: Identity, memory: Memory, now: float) -> boo
     return tried is not None and now - tried[1] < RETRY_REFUSED_S
 
 
+def _is_held_back(identity: Identity, memory: Memory) -> bool:
+    """Says whether a Job must wait: no pod may run before its policy, and none for long before the others can."""
+    return identity[0] == _JOB and any(kind not in (_JOB, _STATUS) for kind, _, _ in memory.refused)
+
+
 def _identify_reference(reference: Reference) -> Identity:
     return reference.kind, reference.namespace, reference.name
 
 
 def _identify_status(scene: Scene, party: str) -> Identity:
-    return f"{PARTICIPATION_KIND}/status", get_namespace(scene.training, party), get_child_name(scene.training, party)
+    return _STATUS, get_namespace(scene.training, party), get_child_name(scene.training, party)
 
 
 def _identify(manifest: Manifest) -> Identity:

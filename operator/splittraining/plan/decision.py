@@ -50,7 +50,8 @@ class Decision:
 
     status: SplitTrainingStatus
     apply: tuple[Manifest, ...] = ()
-    """Wanted as they are; what is already so need not be written."""
+    """Wanted as they are, in this order; what is already so need not be written. Where anything else is refused, no Job
+    is made."""
     delete: tuple[Reference, ...] = ()
     events: tuple[TrainingEvent, ...] = ()
     participations: Mapping[str, ParticipationStatus] = field(default_factory=dict)

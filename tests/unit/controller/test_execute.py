@@ -240,6 +240,27 @@ def test_one_refusal_does_not_keep_the_rest_back() -> None:
     assert bench.done == [("refused", "NetworkPolicy"), ("apply", "Service")]
 
 
+def test_no_job_is_made_while_anything_else_is_refused() -> None:
+    job = {**make_job("st-mary"), "spec": {}}
+    decision = Decision(make_status(), apply=(make_manifest(), make_manifest("Service"), job))
+    bench = Bench(old=make_status(), scribe=Scribe(refusals={"NetworkPolicy": TAKEN}))
+    for _ in range(2):
+        bench.carry_out(decision)
+        assert "Job" not in {kind for _, kind in bench.done}
+    bench.scribe.refusals.clear()
+    bench.clock.advance(RETRY_REFUSED_S)
+    bench.carry_out(decision)
+    assert bench.done[0] == ("apply", "NetworkPolicy")
+    assert bench.done[-1] == ("apply", "Job")
+
+
+def test_a_job_that_is_refused_holds_back_no_other() -> None:
+    jobs = tuple({**make_job(party), "spec": {}} for party in ("st-mary", "st-luke"))
+    bench = Bench(old=make_status(), scribe=Scribe(refusals={"Job": WriteRefused("Quota", "exceeded quota")}))
+    bench.carry_out(Decision(make_status(), apply=jobs))
+    assert bench.done == [("refused", "Job")] * 2
+
+
 def test_a_namespace_that_lets_nobody_in_is_asked_once() -> None:
     bench = Bench(old=make_status(), scribe=Scribe(refusals={"NetworkPolicy": NOT_INVITED}))
     bench.carry_out(Decision(make_status(), apply=(make_manifest(), make_manifest("Service"))))
