@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--name", default="splittraining", help="which cluster (a DNS label)")
     parser.add_argument("--form", choices=["node", "kind"], default="node", help="what makes it (default: node)")
     parser.add_argument("words", nargs="*", metavar="WORD", help="what the command is about")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     if not _NAME.fullmatch(given.name):
         parser.error(f"{given.name!r} is no name of a cluster. Allowed: a DNS label of at most 30 characters")
     if given.command == "volume" and len(given.words) != _NUM_WORDS_OF_VOLUME:

@@ -105,6 +105,14 @@ class KindCluster:
         self.run(list_load(self.name, archive))
         return read_reference(archive)
 
+    def add_volumes(self, prefix: str, number: int) -> None:
+        """Makes more volumes for claims that do not say which they want."""
+        node = find_node(self.name)
+        for index in range(number):
+            path = f"{_VOLUMES}/{prefix}-{index}"
+            self.run(["docker", "exec", node, "mkdir", "-p", path])
+            self.client.apply(build_volume(f"{prefix}-{index}", path, node))
+
     def offer_volume(self, namespace: str, claim: str, content: Path) -> None:
         """Makes a claim with a volume of its own behind it, which holds a folder's files."""
         folder = f"{_VOLUMES}/{namespace}-{claim}"
@@ -125,11 +133,7 @@ def bring_up(folder: Path, name: str, run: Callable[[Sequence[str]], str] = run_
         return cluster
     cluster.folder.mkdir(parents=True, exist_ok=True)
     run(list_create(name, cluster.kubeconfig))
-    node = find_node(name)
-    for index in range(NUM_VOLUMES):
-        path = f"{_VOLUMES}/local-{index}"
-        run(["docker", "exec", node, "mkdir", "-p", path])
-        cluster.client.apply(build_volume(f"local-{index}", path, node))
+    cluster.add_volumes("local", NUM_VOLUMES)
     return cluster
 
 

@@ -100,6 +100,13 @@ class Cluster:
         """Imports an image; returns its reference."""
         return load_archive(self.holder, archive)
 
+    def add_volumes(self, prefix: str, number: int) -> None:
+        """Makes more volumes for claims that do not say which they want."""
+        for index in range(number):
+            folder = self.folder / "volumes" / f"{prefix}-{index}"
+            folder.mkdir(parents=True)
+            self.client.apply(build_volume(folder.name, str(folder), self.name))
+
     def offer_volume(self, namespace: str, claim: str, content: Path) -> None:
         """Makes a claim with a volume of its own behind it, which holds a folder's files."""
         folder = self.folder / "volumes" / f"{namespace}-{claim}"
@@ -259,7 +266,8 @@ class _Start:
         self._start(
             "policies", str(self._binaries["policies"]), "-kubeconfig", kubeconfig, "-pods", plan.addresses.pods
         )
-        client.apply(*_read_addons(plan), *_build_volumes(plan))
+        client.apply(*_read_addons(plan))
+        self._cluster.add_volumes("local", NUM_VOLUMES)
         node = f"/api/v1/nodes/{plan.name}"
         self._wait("the node", lambda: client.call("GET", node)[0] == 200)
         self._advertise_gpus(node)
@@ -320,15 +328,6 @@ def _write_certificates(plan: NodePlan) -> None:
 def _read_addons(plan: NodePlan) -> Sequence[Mapping[str, Any]]:
     text = Path(__file__).with_name("addons.yaml").read_text()
     return list(yaml.safe_load_all(string.Template(text).substitute(DNS=plan.addresses.dns)))
-
-
-def _build_volumes(plan: NodePlan) -> list[dict[str, Any]]:
-    volumes = []
-    for index in range(NUM_VOLUMES):
-        folder = plan.folder / "volumes" / f"local-{index}"
-        folder.mkdir(parents=True)
-        volumes.append(build_volume(folder.name, str(folder), plan.name))
-    return volumes
 
 
 def _start_forward(program: Path, plan: NodePlan, holder: Holder, listener: socket.socket) -> tuple[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-NUM_VOLUMES = 32
+NUM_VOLUMES = 16
 """How many a cluster has from the start, for claims that do not say which they want."""
 SIZE = "4Gi"
 CLASS = "local"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +63,6 @@ def installation(cluster: node.Cluster | kind.KindCluster) -> Installation:
 
 @pytest.fixture
 def room(installation: Installation) -> Iterator[Room]:
-    room = installation.invite(f"trial-{secrets.token_hex(4)}")
+    room = installation.make_room()
     yield room
     room.remove()

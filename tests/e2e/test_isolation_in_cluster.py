@@ -37,7 +37,7 @@ def is_training(seen: dict[str, Any]) -> bool:
 @pytest.fixture(scope="module")
 def room(installation: Installation) -> Iterator[Room]:
     """One namespace for all tests of this file: they look at one training that goes on."""
-    room = installation.invite("trial-isolation")
+    room = installation.make_room()
     yield room
     room.remove()
 

@@ -36,8 +36,7 @@ def test_suspending_ends_the_pods_and_keeps_the_volumes_and_resuming_starts_over
     name = begin_and_wait(room)
     claims = {each for each in list_left(room) if each.startswith("persistentvolumeclaim")}
     room.kubectl("patch", "splittraining", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
-    training = room.wait_for_state(name, "Suspended")
-    assert find_condition(training, "Suspended")["status"] == "True"
+    room.kubectl("wait", f"splittraining/{name}", "--for=condition=Suspended", "--timeout=60s")
     assert room.list_pods() == []
     assert {each for each in list_left(room) if each.startswith("persistentvolumeclaim")} == claims
     room.kubectl("patch", "splittraining", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
@@ -70,7 +69,7 @@ def test_the_same_name_at_once_is_another_training_and_gets_to_its_end(room: Roo
 
 
 def test_a_namespace_goes_while_the_operator_is_away(installation: Installation) -> None:
-    room = installation.invite("trial-away")
+    room = installation.make_room()
     begin_and_wait(room)
     installation.scale(0)
     try:

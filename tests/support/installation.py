@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ RELEASE = "splittraining"
 CHART = ROOT / "helm" / "splittraining"
 IMAGES = ROOT / "build" / "images"
 GROUP = "/apis/splitlearning.dev/v1alpha1"
+NUM_VOLUMES = 9
+"""For each namespace: three trainings of three parties."""
 _HELM_PATIENCE = "180s"
 
 
@@ -86,6 +89,12 @@ class Installation:
             return bool(status.get("replicas", 0) == replicas and status.get("readyReplicas", 0) == replicas)
 
         wait_until(f"{replicas} operators", is_so)
+
+    def make_room(self) -> Room:
+        """Makes a namespace of a new name with volumes enough for a few trainings."""
+        namespace = f"trial-{secrets.token_hex(4)}"
+        self.cluster.add_volumes(namespace, NUM_VOLUMES)
+        return self.invite(namespace)
 
     def invite(self, namespace: str, *, enforce: str = "restricted") -> Room:
         """Makes a namespace that lets the operator work in it."""

@@ -97,7 +97,10 @@ async def apply_status(client: Client, resource: Resource, seen: ApiObject, stat
 
 
 async def delete_exactly(client: Client, resource: Resource, namespace: str, name: str, uid: str) -> bool:
-    """Deletes one object and what it owns, in the background; a namesake and an absent one stay as they are.
+    """Deletes one object and what it owns; a namesake and an absent one stay as they are.
+
+    It stays, as one that is being deleted, until what it owns is gone: a Job that is gone has no pod that is still
+    ending, and holds no GPU.
 
     Returns:
         Whether the object was there.
@@ -105,7 +108,7 @@ async def delete_exactly(client: Client, resource: Resource, namespace: str, nam
     options = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
-        "propagationPolicy": "Background",
+        "propagationPolicy": "Foreground",
         "preconditions": {"uid": uid},
     }
     try:

@@ -59,6 +59,14 @@ def release_parties(parties: Iterable[PartyStatus]) -> tuple[PartyStatus, ...]:
     return tuple(party.model_copy(update={"ready": False, "gpus": 0}) for party in parties)
 
 
+def renew_parties(parties: Iterable[PartyStatus]) -> tuple[PartyStatus, ...]:
+    """Returns the parties' statuses as a new attempt begins: of the ones before only the restarts count."""
+    return tuple(
+        PartyStatus(name=party.name, role=party.role, namespace=party.namespace, restarts=party.restarts)
+        for party in parties
+    )
+
+
 def is_released(observed: Observed) -> bool:
     """Returns whether no Job and no living pod of any attempt is left."""
     living = [pod for pod in observed.pods if pod.phase not in ("Succeeded", "Failed")]

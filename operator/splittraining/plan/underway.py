@@ -20,6 +20,7 @@ from splittraining.plan.attempts import (
     is_released,
     list_releases,
     release_parties,
+    renew_parties,
 )
 from splittraining.plan.conditions import Statement
 from splittraining.plan.decision import Decision, Manifest
@@ -231,7 +232,13 @@ def _decide_pause(look: Look, base: Statements, next_at: datetime) -> Decision:
         return look.decide(status, delete=list_releases(look.observed), requeue_after_s=seconds)
     starting = {**base, ConditionType.PROGRESSING: Statement.yes(ProgressingReason.STARTING)}
     status = look.build_status(
-        starting, attempt=look.old.attempt + 1, next_attempt_time=None, reason="", **_NEXT_ATTEMPT
+        starting,
+        attempt=look.old.attempt + 1,
+        next_attempt_time=None,
+        reason="",
+        metrics=(),
+        parties=renew_parties(look.old.parties),
+        **_NEXT_ATTEMPT,
     )
     return look.decide(status, requeue_after_s=0)
 

@@ -270,6 +270,19 @@ def test_a_crash_starts_everybody_over_from_round_1():
     assert world.condition("Progressing").reason == "Starting"
 
 
+def test_a_new_attempt_shows_nothing_of_the_one_before_but_the_restarts():
+    world = a_running_world()
+    world.report("server", PartyState.TRAINING, **RUNNING, samples=320, device="cpu")
+    world.settle()
+    assert world.status.parties[0].step > 0
+    world.end_pod("st-mary", 139)
+    world.settle()
+    world.wait(60).settle()
+    assert {(party.step, party.round, party.samples, party.device) for party in world.status.parties} == {(0, 0, 0, "")}
+    assert [party.restarts for party in world.status.parties] == [0, 1, 0]
+    assert world.status.metrics == ()
+
+
 def test_a_party_that_crashes_for_ever_fails_the_training():
     world = World(replace(a_look(), participations=()).with_spec("faultTolerance.maxRestartsPerParty", 2))
     world.settle()
