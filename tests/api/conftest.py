@@ -95,12 +95,22 @@ class Place:
         return children
 
     def list_writes(self, of: str = "") -> list[str]:
-        """Returns what operators wrote here, as one line each."""
-        return [
-            f"{row['verb']} {row['objectRef']['resource']} {row['objectRef'].get('name', '')}"
-            for row in list_writes(self.server, of=[of] if of else OPERATORS)
-            if row["objectRef"].get("namespace") in {self.namespace, self.operators}
-        ]
+        """Returns what operators wrote here, or tried to, as one line each."""
+        return self.describe_writes(self.read_writes(of))
+
+    def read_writes(self, of: str = "") -> list[dict[str, Any]]:
+        """Returns the same as the audit log has it."""
+        rows = list_writes(self.server, of=[of] if of else OPERATORS)
+        return [row for row in rows if row["objectRef"].get("namespace") in {self.namespace, self.operators}]
+
+    def describe_writes(self, rows: list[dict[str, Any]]) -> list[str]:
+        """Returns rows of the audit log as one line each."""
+        lines = []
+        for row in rows:
+            reference = row["objectRef"]
+            resource = "/".join(reference[part] for part in ("resource", "subresource") if part in reference)
+            lines.append(f"{row['verb']} {resource} {reference.get('name', '')}")
+        return lines
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from splittraining.controller.process import EXIT_LEASE_LOST, EXIT_STOPPED
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/splittraining-controller"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices/splittraining-reports"
+BLACKHOLE_S = 60
 Wait = Callable[..., Any]
 
 
@@ -26,18 +29,25 @@ def wait_for_renewals(place: Any, wait: Wait, number: int) -> None:
         wait("a renewal of the Lease", lambda seen=seen: get_lease(place)["renewTime"] != seen)
 
 
+def list_told_states(place: Any) -> list[str]:
+    """Returns what the participations say of their parties."""
+    children = place.list_children()
+    return [obj.get("status", {}).get("state", "") for (kind, _), obj in children.items() if "Participation" in kind]
+
+
 def test_a_training_gets_its_objects_and_then_nothing_is_written_any_more(place: Any, wait: Wait) -> None:
     operator = place.start()
     wait("a ready operator", operator.is_ready)
     place.apply_training()
-    children = place.wait_for_children()
+    place.wait_for_children()
     wait("the state", lambda: place.get_state() == "Starting")
+    wait("what each institution is told", lambda: list_told_states(place) == ["Starting"] * 3)
     wait_for_renewals(place, wait, 3)
-    written = place.list_writes()
-    once = [write for write in written if "patch splittrainings" not in write]
+    children, written = place.list_children(), place.list_writes()
+    once = [write for write in written if "patch splittrainings/status" not in write]
     assert len(once) == len(set(once))
     assert len(written) - len(once) <= 4, "the status is written on transitions only"
-    wait_for_renewals(place, wait, 25)  # longer than decisions ask to be made again
+    wait_for_renewals(place, wait, 25)  # longer than a Job without a pod is left unasked
     assert place.list_writes() == written
     assert place.list_children() == children
 
@@ -45,8 +55,10 @@ def test_a_training_gets_its_objects_and_then_nothing_is_written_any_more(place:
 def test_a_restart_writes_nothing_that_is_there_already(place: Any, wait: Wait) -> None:
     first = place.start()
     place.apply_training()
-    children = place.wait_for_children()
+    place.wait_for_children()
     wait("the state", lambda: place.get_state() == "Starting")
+    wait("what each institution is told", lambda: list_told_states(place) == ["Starting"] * 3)
+    children = place.list_children()
     assert first.stop() == EXIT_STOPPED
     assert get_lease(place)["holderIdentity"] == ""
     written = place.list_writes()
@@ -121,8 +133,9 @@ def test_a_controller_that_dies_after_every_single_write_ends_where_an_undisturb
 ) -> None:
     place.start("operator-a", DIE_AFTER_EVERY_WRITE="yes")
     place.apply_training()
-    children = place.wait_for_children()
-    wait("the state", lambda: place.get_state() == "Starting")
+    place.wait_for_children()
+    wait("what each institution is told", lambda: list_told_states(place) == ["Starting"] * 3)
+    children = place.list_children()
     wait_for_renewals(place, wait, 20)
     assert place.list_children() == children
     owners = {place.get_training()["metadata"]["uid"]}
@@ -131,7 +144,7 @@ def test_a_controller_that_dies_after_every_single_write_ends_where_an_undisturb
         references = obj["metadata"].get("ownerReferences", [])
         assert (kind == "PersistentVolumeClaim") == (not references), name
         assert {reference["uid"] for reference in references} <= owners
-    assert len(place.list_writes()) >= len(children) + 2
+    assert len(place.list_writes()) >= len(children) + 2 + 3
 
 
 def test_the_standby_takes_over_when_the_leader_is_killed_and_they_never_both_write(place: Any, wait: Wait) -> None:
@@ -175,21 +188,34 @@ def test_an_operator_that_is_asked_to_stop_gives_the_lease_back(place: Any, wait
     assert get_lease(place)["holderIdentity"] == ""
 
 
-def test_when_nobody_answers_the_leader_ends_and_the_standby_goes_on_afterwards(place: Any, wait: Wait) -> None:
+def test_when_nobody_answers_for_a_minute_the_leader_ends_and_the_standby_goes_on_afterwards(
+    place: Any, wait: Wait
+) -> None:
     first = place.start("operator-a")
     wait("a leader", first.is_leading)
     second = place.start("operator-b")
     wait("a standby", second.is_ready)
-    api_server = place.server
-    api_server.freeze()
-    try:
-        assert first.process.wait(20) == EXIT_LEASE_LOST
-        assert second.fetch(second.probe_port, "/healthz") == (200, "ok\n")
-    finally:
-        api_server.thaw()
-    wait("the next leader", second.is_leading, patience_s=30)
-    place.apply_training()
+    place.apply_training("before")
     place.wait_for_children()
+    wait("what each institution is told", lambda: list_told_states(place) == ["Starting"] * 3)
+    children = place.list_children()
+    place.server.freeze()
+    try:
+        silent_until_s = time.monotonic() + BLACKHOLE_S
+        assert first.process.wait(20) == EXIT_LEASE_LOST
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.process.wait(max(0.0, silent_until_s - time.monotonic()))
+        assert second.fetch(second.probe_port, "/healthz") == (200, "ok\n")
+        assert not second.is_leading()
+    finally:
+        place.server.thaw()
+    wait("the next leader", second.is_leading, patience_s=30)
+    place.apply_training("after")
+    wait("all of both", lambda: len(place.list_children()) == 2 * len(children))
+    after = place.list_children()
+    assert {key: after[key]["metadata"]["uid"] for key in children} == {
+        key: obj["metadata"]["uid"] for key, obj in children.items()
+    }
 
 
 def test_a_training_that_is_deleted_is_forgotten(place: Any, wait: Wait) -> None:
@@ -208,7 +234,9 @@ def test_the_same_name_made_anew_gets_objects_of_its_own(place: Any, wait: Wait)
     operator = place.start()
     wait("a leader", operator.is_leading)
     place.apply_training()
-    before = place.wait_for_children()
+    place.wait_for_children()
+    wait("what each institution is told", lambda: list_told_states(place) == ["Starting"] * 3)
+    before = place.list_children()
     path = f"/apis/splitlearning.dev/v1alpha1/namespaces/{place.namespace}/splittrainings/chest-xray"
     assert place.server.call("DELETE", path)[0] == 200
     training = place.apply_training()

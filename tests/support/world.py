@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from splittraining.api.names import PARTY_LABEL
+from splittraining.api.participation import ParticipationStatus
 from splittraining.api.report import Isolation, PartyState
 from splittraining.api.status import Condition, SplitTrainingStatus
 from splittraining.plan.decision import Decision, TrainingEvent
@@ -38,10 +39,17 @@ class World:
     now: datetime = NOW
     objects: Objects = field(default_factory=dict)
     """What was applied and not deleted, by kind and name."""
+    told: dict[str, ParticipationStatus] = field(default_factory=dict)
+    """What the participations' statuses say, by party."""
     events: list[TrainingEvent] = field(default_factory=list)
     num_writes: int = 0
     crash_after_writes: int | None = None
     is_deleted: bool = False
+    looked_at: LookBuilder | None = None
+    """What the last look saw: whatever is otherwise since then was told by an event."""
+    next_look_at: datetime | None = None
+    """When the last decision asked for another look."""
+    num_looks: int = 0
     settings: OperatorSettings = A_SETTINGS
 
     @property
@@ -57,7 +65,11 @@ class World:
 
     def step(self) -> Decision:
         """Decides once and carries it out."""
+        self.num_looks += 1
+        self.looked_at = self.look
         decision = self.decide()
+        seconds = decision.requeue_after_s
+        self.next_look_at = None if seconds is None else self.now + timedelta(seconds=seconds)
         if decision.status != self.look.status:
             self._write(lambda: self._set_status(decision.status))
         for reference in decision.delete:
@@ -67,6 +79,9 @@ class World:
             if self.objects.get(key) != manifest:
                 self._write(lambda manifest=manifest: self._apply(manifest))
         self.events += decision.events
+        for party, status in decision.participations.items():
+            if party in self.look.participations and self.told.get(party) != status:
+                self._write(lambda party=party, status=status: self.told.update({party: status}))
         return decision
 
     def settle(self, *, most: int = 30) -> Decision:
@@ -77,6 +92,29 @@ class World:
             if self.num_writes == before:
                 return decision
         raise AssertionError(f"still writing after {most} looks")
+
+    def live(self, seconds: float = 0, *, most_looks: int = 50) -> World:
+        """Lets time pass. A look follows each event, and the moments that decisions asked for: none else."""
+        until = self.now + timedelta(seconds=seconds)
+        for _ in range(most_looks):
+            if self.look is not self.looked_at or (self.next_look_at is not None and self.next_look_at <= self.now):
+                self.step()
+            elif self.next_look_at is not None and self.next_look_at <= until:
+                self.now = self.next_look_at
+            else:
+                self.now = until
+                return self
+            if self.is_deleted:
+                return self
+        raise AssertionError(f"looks without end: {most_looks} until {self.now}")
+
+    def change_unseen(self, **fields: Any) -> World:
+        """Changes what no event tells of."""
+        is_seen = self.look is self.looked_at
+        self.look = replace(self.look, **fields)
+        if is_seen:
+            self.looked_at = self.look
+        return self
 
     def settle_whatever_crashes(self, *, after_writes: int) -> Decision:
         """As `settle`, but the controller dies once, after so many writes, and another one goes on."""

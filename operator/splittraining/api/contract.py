@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, Any
+from functools import cached_property
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -108,7 +109,18 @@ class Contract(Document):
 
     def compute_digest(self) -> str:
         """Returns the digest that every party shows in its first frame and that an approval names."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        # A contract never changes, and one look at a training asks for its digest again for every party.
         return compute_digest(self.as_agreed())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Returns a copy with some fields replaced, which has a digest of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_digest", None)
+        return copied
 
     def get_party(self, name: str) -> ContractParty:
         """Returns a party by name.

@@ -43,7 +43,7 @@ ADVICE: Mapping[tuple[ConditionType, enum.StrEnum], tuple[str, str]] = MappingPr
             "Create it in the training's namespace, or put it back as it was; it is looked at again every 10 s.",
         ),
         (ConditionType.ACCEPTED, AcceptedReason.NOT_INVITED): (
-            "The operator has no right to make objects in the namespace.",
+            "The operator has no right in the namespace: to read the model's source, or to make or delete objects.",
             "Let the chart know the namespace (workNamespaces), or make the RoleBinding that its NOTES show.",
         ),
         (ConditionType.ACCEPTED, AcceptedReason.NAME_TAKEN): (

@@ -7,6 +7,7 @@ ApiError
 ├── AlreadyExists         409 of a creation
 ├── Gone                  410: too old a resourceVersion
 ├── Forbidden             403: a right is missing
+│   ├── AdmissionRefused  403 of a webhook, a policy, a LimitRange or pod security
 │   ├── QuotaExceeded     403 of a ResourceQuota
 │   └── NamespaceTerminating
 ├── Invalid               400, 422: an object that the API server does not take
@@ -21,6 +22,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+_ADMISSION_WORDS = ("denied the request", "violates PodSecurity", "usage per ")
+"""Of webhooks and policies, of pod security, and of LimitRanges ("minimum cpu usage per Container is ...")."""
 _TYPED_PATCH = "failed to create typed patch object"
 _MOST_CHARACTERS = 1000
 
@@ -63,6 +66,10 @@ class Gone(ApiError):
 
 class Forbidden(ApiError):
     """A right is missing, or an admission refuses."""
+
+
+class AdmissionRefused(Forbidden):
+    """The right is there, but something that looks at the object itself refuses it."""
 
 
 class QuotaExceeded(Forbidden):
@@ -123,7 +130,9 @@ def _decide_kind(status: int, reason: str, message: str, causes: set[str]) -> ty
     if status == HTTPStatus.FORBIDDEN:
         if "NamespaceTerminating" in causes or "because it is being terminated" in message:
             return NamespaceTerminating
-        return QuotaExceeded if "exceeded quota" in message else Forbidden
+        if "exceeded quota" in message:
+            return QuotaExceeded
+        return AdmissionRefused if any(words in message for words in _ADMISSION_WORDS) else Forbidden
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return TypedPatchFailed if _TYPED_PATCH in message else ServerFailed
     return _BY_STATUS.get(status, Invalid)

@@ -1,4 +1,4 @@
-"""Carries out a decision: status, deletions, applications, events, in that order, and decides nothing.
+"""Carries out a decision: status, deletions, applications, events, parties' statuses, in that order; decides nothing.
 
 The status is the memory: it is written before anything that it tells about is done, and where it cannot be written,
 since somebody wrote in between, nothing else is done either and the training is looked at again.
@@ -12,19 +12,28 @@ from typing import Any, Protocol
 
 from splittraining.api.base import compute_digest
 from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, PARTY_LABEL
+from splittraining.api.participation import PARTICIPATION_KIND, ParticipationStatus
 from splittraining.api.resource import SplitTraining
 from splittraining.api.status import SplitTrainingStatus
 from splittraining.cluster.client import ApiObject
 from splittraining.controller.observe import is_own
 from splittraining.plan.decision import Decision, Manifest, Reference, TrainingEvent
+from splittraining.plan.manifests.metadata import get_child_name
 from splittraining.plan.observed import Refusal
 from splittraining.plan.pace import QUIET_PERIOD_S, is_transition
+from splittraining.plan.topology import get_namespace
 
 RETRY_REFUSED_S = 10.0
 """A refused write is not tried again before: quotas and invitations change at people's pace."""
 
 CONFIRM_PERIOD_S = 600.0
 """How long an object of a kind that is not watched is taken to be as it was seen."""
+
+Identity = tuple[str, str, str]
+"""Kind, namespace and name."""
+
+_JOB = "Job"
+_STATUS = f"{PARTICIPATION_KIND}/status"
 
 _WHOLE_NAMESPACE = ("NotInvited", "NamespaceTerminating")
 """Refusals that every other object of the same namespace would meet as well."""
@@ -60,14 +69,19 @@ class Writer(Protocol):
         ...
 
     async def delete(self, reference: Reference) -> None:
-        """Deletes exactly one object; that it is gone already, or another one, is no error."""
-        ...
-
-    async def write_status(self, training: ApiObject, status: Mapping[str, Any]) -> None:
-        """Replaces the status of a training.
+        """Deletes exactly one object; that it is gone already, or another one, is no error.
 
         Raises:
-            Outdated: if the training is not as it was seen.
+            WriteRefused: if it may not be deleted.
+        """
+        ...
+
+    async def write_status(self, seen: ApiObject, status: Mapping[str, Any]) -> None:
+        """Replaces the status of a training or a participation.
+
+        Raises:
+            Outdated: if the object is not as it was seen.
+            WriteRefused: if it may not be written.
         """
         ...
 
@@ -98,12 +112,15 @@ class Memory:
     """What one process remembers of one training; losing it costs a few writes."""
 
     status_written_s: float = float("-inf")
-    refused: dict[tuple[str, str, str], tuple[Refusal, float]] = field(default_factory=dict)
+    refused: dict[Identity, tuple[Refusal, float]] = field(default_factory=dict)
     """Refusal and time of the last try, by kind, namespace and name."""
-    confirmed: dict[tuple[str, str, str], tuple[str, float]] = field(default_factory=dict)
+    confirmed: dict[Identity, tuple[str, float]] = field(default_factory=dict)
     """Digest and time of the last live look, by kind, namespace and name, of kinds that are not watched."""
     generations: dict[str, int] = field(default_factory=dict)
     """Generation after our last application, by uid: another one means that somebody else wrote."""
+    untold: list[tuple[ApiObject, TrainingEvent]] = field(default_factory=list)
+    """Events of transitions that are written in the status, with the training as it was then: no later look sees them
+    again."""
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -139,16 +156,23 @@ class Executor:
         """Carries out a decision.
 
         Raises:
-            Outdated: if the training is not as it was seen; nothing was done then.
+            Outdated: if the training or one of its objects is not as it was seen; nothing further was done then.
         """
         postponed_s = await self._write_status(decision, scene, memory)
-        for reference in decision.delete:
-            await self._writer.delete(reference)
-        before = memory.refusals
-        await self._apply_all(decision.apply, scene, memory)
         if postponed_s is None:
-            for event in decision.events:
-                await self._writer.record(scene.resource, event)
+            memory.untold += [(scene.resource, event) for event in decision.events]
+        before = memory.refusals
+        deletions = [(_identify_reference(reference), reference) for reference in decision.delete]
+        statuses = {_identify_status(scene, party): status for party, status in decision.participations.items()}
+        wanted = {identity for identity, _ in deletions} | {_identify(manifest) for manifest in decision.apply}
+        wanted |= set(statuses)
+        memory.refused = {identity: entry for identity, entry in memory.refused.items() if identity in wanted}
+        await self._delete_all(deletions, memory)
+        await self._apply_all(decision.apply, scene, memory)
+        while memory.untold:
+            await self._writer.record(*memory.untold[0])
+            del memory.untold[0]
+        await self._write_participations(statuses, scene, memory)
         return Carried(postponed_s=postponed_s, news=memory.refusals != before)
 
     async def _write_status(self, decision: Decision, scene: Scene, memory: Memory) -> float | None:
@@ -163,16 +187,42 @@ class Executor:
         memory.status_written_s = now
         return None
 
+    async def _write_participations(
+        self, statuses: Mapping[Identity, ParticipationStatus], scene: Scene, memory: Memory
+    ) -> None:
+        now = self._monotonic_s()
+        for identity, status in statuses.items():
+            seen = scene.find(PARTICIPATION_KIND, *identity[1:])
+            if seen is None or not scene.is_own(seen) or seen["metadata"].get("deletionTimestamp"):
+                continue  # its coming, or going, brings us back
+            generation = seen["metadata"].get("generation", 0)
+            wanted = status.model_copy(update={"observed_generation": generation}).as_json_object()
+            if (seen.get("status") or {}) == wanted or _was_refused_just_now(identity, memory, now):
+                continue
+            try:
+                await self._writer.write_status(seen, wanted)
+                memory.refused.pop(identity, None)
+            except WriteRefused as refused:
+                memory.refused[identity] = Refusal(refused.reason, refused.message), now
+
+    async def _delete_all(self, deletions: Sequence[tuple[Identity, Reference]], memory: Memory) -> None:
+        now = self._monotonic_s()
+        for identity, reference in deletions:
+            if _was_refused_just_now(identity, memory, now):
+                continue
+            try:
+                await self._writer.delete(reference)
+                memory.refused.pop(identity, None)
+            except WriteRefused as refused:
+                memory.refused[identity] = Refusal(refused.reason, refused.message), now
+
     async def _apply_all(self, manifests: Sequence[Manifest], scene: Scene, memory: Memory) -> None:
-        wanted = {_identify(manifest) for manifest in manifests}
-        memory.refused = {identity: entry for identity, entry in memory.refused.items() if identity in wanted}
         closed: dict[str, WriteRefused] = {}  # namespaces that refuse everything
         now = self._monotonic_s()
         for manifest in manifests:
             identity = _identify(manifest)
             namespace = identity[1]
-            tried = memory.refused.get(identity)
-            if tried is not None and now - tried[1] < RETRY_REFUSED_S:
+            if _was_refused_just_now(identity, memory, now) or _is_held_back(identity, memory):
                 continue
             try:
                 if namespace in closed:
@@ -201,7 +251,25 @@ class Executor:
         _remember(result, memory)
 
 
-def _identify(manifest: Manifest) -> tuple[str, str, str]:
+def _was_refused_just_now(identity: Identity, memory: Memory, now: float) -> bool:
+    tried = memory.refused.get(identity)
+    return tried is not None and now - tried[1] < RETRY_REFUSED_S
+
+
+def _is_held_back(identity: Identity, memory: Memory) -> bool:
+    """Says whether a Job must wait: no pod may run before its policy, and none for long before the others can."""
+    return identity[0] == _JOB and any(kind not in (_JOB, _STATUS) for kind, _, _ in memory.refused)
+
+
+def _identify_reference(reference: Reference) -> Identity:
+    return reference.kind, reference.namespace, reference.name
+
+
+def _identify_status(scene: Scene, party: str) -> Identity:
+    return _STATUS, get_namespace(scene.training, party), get_child_name(scene.training, party)
+
+
+def _identify(manifest: Manifest) -> Identity:
     return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from splittraining.api.conditions import AcceptedReason
 from splittraining.api.report import Report
 from splittraining.api.resource import SplitTraining
 from splittraining.cluster.client import ApiObject
@@ -66,7 +67,7 @@ class Gathered:
     observed: Observed
     scene: Scene
     look_again_s: float | None
-    """When a live look is due that was too early now."""
+    """When a live look is due that was too early now, or is due again."""
 
 
 class Gatherer:
@@ -141,7 +142,7 @@ class Gatherer:
     async def _find_refused(
         self, jobs: Sequence[ApiObject], podless: Mapping[str, datetime]
     ) -> tuple[dict[str, tuple[str, str]], float | None]:
-        """Looks why pods are missing, and says when to look for those that are only just missing."""
+        """Looks why pods are missing, and says when to look again: that a pod is refused is no event of a Job."""
         now = self._clock()
         refused: dict[str, tuple[str, str]] = {}
         waits = []
@@ -157,6 +158,7 @@ class Gatherer:
                 waits.append(PODLESS_S - age_s)
                 continue
             found = await self._ask_why(job, now)
+            waits.append(ASK_PERIOD_S - (now - self._asked[job["metadata"]["uid"]][0]).total_seconds())
             if found[0]:
                 refused[job["metadata"]["uid"]] = found
         return refused, min(waits, default=None)
@@ -184,15 +186,15 @@ class Gatherer:
         is_settled = status is not None and status.contract_digest is not None
         if is_settled and uid in self._sources:
             return self._sources[uid]
-        if is_settled:
-            party = list_parties(training.spec)[0]
-            copy = get_source_name(training, party)
-            found = await self._live.get_config_map(get_namespace(training, party), copy)
-            if found is not None:
-                self._sources[uid] = observe_source(found, name=copy, namespace=namespace)
-                return self._sources[uid]
         try:
+            if is_settled:
+                party = list_parties(training.spec)[0]
+                copy = get_source_name(training, party)
+                found = await self._live.get_config_map(get_namespace(training, party), copy)
+                if found is not None:
+                    self._sources[uid] = observe_source(found, name=copy, namespace=namespace)
+                    return self._sources[uid]
             original = await self._live.get_config_map(namespace, source.config_map.name)
         except WriteRefused as refused:
-            return Source(problem=refused.message)
+            return Source(problem=refused.message, reason=AcceptedReason.NOT_INVITED)
         return observe_source(original, name=source.config_map.name, namespace=namespace)

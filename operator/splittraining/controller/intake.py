@@ -106,8 +106,8 @@ class IntakeParts:
     fetch_audiences: Callable[[], Collection[str]]
     """Audiences of the participations that are known."""
     refresh_participations: Callable[[], Awaitable[None]]
-    get_leaf_duration: Callable[[str], timedelta]
-    """How long leaves of a run are valid, by run id."""
+    get_leaf_duration: Callable[[str], timedelta | None]
+    """How long leaves of a run are valid, by run id; None where the training is not known here (yet)."""
     on_report: Callable[[PartyIdentity, Report], None]
     on_signed: Callable[[], None]
     is_leading: Callable[[], bool]
@@ -207,7 +207,10 @@ class _ClusterSigner:
     async def _sign(self, csr_pem: bytes, identity: PartyIdentity) -> bytes:
         ca = self._parts.authority.ca
         assert ca is not None, "the door opens once there is a CA"
-        duration = min(self._parts.get_leaf_duration(identity.run_id), MAX_LEAF_DURATION)
+        duration = self._parts.get_leaf_duration(identity.run_id)
+        if duration is None:  # the directory looked live, past what the watches have brought so far
+            raise Unavailable(f"training {identity.run_id} is not known to this replica yet", remedy="come again soon")
+        duration = min(duration, MAX_LEAF_DURATION)
         leaf_pem = ca.issue_leaf(csr_pem, identity, duration=duration, now=self._parts.clock())
         self._parts.on_signed()
         return leaf_pem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from splittraining.api.names import APPLIED_DIGEST_ANNOTATION, TRAINING_UID_LABEL
 from splittraining.cluster.client import JSON, ApiObject, Client
 from splittraining.cluster.errors import (
+    AdmissionRefused,
     AlreadyExists,
     ApiError,
     Conflict,
@@ -142,6 +144,7 @@ class Cluster:
             self._metrics.writes.labels(kind=resource.kind, verb="apply").inc()
             applied = await apply_own(self._client, manifest, existing=existing)
         except Conflict as error:
+            await self._look_again(resource, namespace, name)
             raise Outdated from error
         except (Forbidden, NameTaken) as error:
             raise _name_refusal(error, namespace) from error
@@ -158,23 +161,35 @@ class Cluster:
         await apply(self._client, resource.get_path(metadata["namespace"], metadata["name"]), manifest)
 
     async def delete(self, reference: Reference) -> None:
-        """Deletes exactly one object; that it is gone already, or another one, is no error."""
-        resource = BY_KIND[reference.kind]
-        self._metrics.writes.labels(kind=resource.kind, verb="delete").inc()
-        await delete_exactly(self._client, resource, reference.namespace, reference.name, reference.uid)
-
-    async def write_status(self, training: ApiObject, status: Mapping[str, Any]) -> None:
-        """Replaces the status of a training.
+        """Deletes exactly one object; that it is gone already, or another one, is no error.
 
         Raises:
-            Outdated: if the training is not as it was seen.
+            WriteRefused: if it may not be deleted.
         """
-        self._metrics.writes.labels(kind=SPLIT_TRAINING.kind, verb="status").inc()
+        resource = BY_KIND[reference.kind]
+        self._metrics.writes.labels(kind=resource.kind, verb="delete").inc()
         try:
-            written = await apply_status(self._client, SPLIT_TRAINING, training, status)
+            await delete_exactly(self._client, resource, reference.namespace, reference.name, reference.uid)
+        except Forbidden as error:
+            raise _name_refusal(error, reference.namespace) from error
+
+    async def write_status(self, seen: ApiObject, status: Mapping[str, Any]) -> None:
+        """Replaces the status of a training or a participation.
+
+        Raises:
+            Outdated: if the object is not as it was seen.
+            WriteRefused: if it may not be written.
+        """
+        resource, metadata = BY_KIND[seen["kind"]], seen["metadata"]
+        self._metrics.writes.labels(kind=resource.kind, verb="status").inc()
+        try:
+            written = await apply_status(self._client, resource, seen, status)
         except (Conflict, NotFound) as error:
+            await self._look_again(resource, metadata["namespace"], metadata["name"])
             raise Outdated from error
-        self._state.take_object(SPLIT_TRAINING, written)
+        except Forbidden as error:
+            raise _name_refusal(error, metadata["namespace"]) from error
+        self._state.take_object(resource, written)
 
     async def record(self, training: ApiObject, event: TrainingEvent) -> None:
         """Adds an event to a training; where that may not be done, the status says the same."""
@@ -193,6 +208,13 @@ class Cluster:
             await record_event(self._client, built)
         except Forbidden:
             return
+
+    async def _look_again(self, resource: Resource, namespace: str, name: str) -> None:
+        """Looks at what is not as it was seen: its watch may be late, or away."""
+        with contextlib.suppress(Forbidden):
+            found = await self.get(resource, namespace, name)
+            if found is not None:
+                self._take(resource, found)
 
     def _take(self, resource: Resource, obj: ApiObject) -> None:
         if resource.kind in WATCHED_KINDS:
@@ -259,5 +281,10 @@ def _name_refusal(error: ApiError, namespace: str) -> WriteRefused:
         return WriteRefused("NamespaceTerminating", f"namespace {namespace!r} is being deleted")
     if isinstance(error, QuotaExceeded):
         return WriteRefused("Quota", error.said)
-    message = f"namespace {namespace!r} does not let the operator in ({error.said}); bind the operator's role there"
+    if isinstance(error, AdmissionRefused):
+        return WriteRefused("PodRefused", f"an admission of namespace {namespace!r} refuses it: {error.said}")
+    message = (
+        f"namespace {namespace!r} does not let the operator in ({error.said}). To do: name the namespace in the chart's"
+        " workNamespaces, or make the RoleBinding there that the chart's NOTES show"
+    )
     return WriteRefused("NotInvited", message)

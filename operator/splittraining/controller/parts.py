@@ -154,9 +154,11 @@ class Parts:
     async def _refresh_participations(self) -> None:
         await self.cluster.list_into_state(SPLIT_PARTICIPATION, self.settings.watch_namespaces)
 
-    def _get_leaf_duration(self, run_id: str) -> timedelta:
+    def _get_leaf_duration(self, run_id: str) -> timedelta | None:
         training = self.state.find_training_by_uid(run_id)
-        seconds = ((training or {}).get("spec", {}).get("tls") or {}).get("leafDurationSeconds")
+        if training is None:
+            return None
+        seconds = (training["spec"].get("tls") or {}).get("leafDurationSeconds")
         return timedelta(seconds=seconds) if seconds else DEFAULT_LEAF_DURATION
 
 
@@ -170,4 +172,9 @@ def build_operator_settings(settings: Settings) -> OperatorSettings:
         party_image=settings.party_image,
         intake_port=settings.intake_port,
         isolation_probe=Endpoint(host=probe.host, port=probe.port) if probe else None,
+        intake_labels=settings.intake_labels,
+        dns=settings.dns,
+        output_storage=settings.output_storage,
+        shared_memory=settings.shared_memory,
+        report_period_milliseconds=settings.report_period_milliseconds,
     )

@@ -24,7 +24,7 @@ from splittraining.controller.intake import keep_door_open
 from splittraining.controller.issuer import CONFIGURATION_PATH, read_own_issuer
 from splittraining.controller.parts import Parts, Surroundings
 from splittraining.controller.probes import build_metrics_routes, build_probe_routes, serving
-from splittraining.controller.relist import keep_listing, list_all
+from splittraining.controller.relist import Demand, keep_comparing, keep_listing, list_all
 from splittraining.controller.settings import Settings
 from splittraining.controller.shell import run_shell
 from splittraining.controller.worker import work
@@ -98,14 +98,20 @@ class Process:
         parts, settings = self._parts, self._parts.settings
         self._start("heartbeat", self._beat())
         await _until_it_works("list the cluster", lambda: list_all(self))
+        demand = Demand()
         shell = run_shell(
-            parts.state, namespaces=settings.watch_namespaces, ready=self._shell_ready, stop=self._shell_stop
+            parts.state,
+            namespaces=settings.watch_namespaces,
+            on_listed_again=demand.ask,
+            ready=self._shell_ready,
+            stop=self._shell_stop,
         )
         self._start("watches", shell)
         if await self._wait_for(self._shell_ready.wait()):
             return await self._end()
         self._catch_signals()  # kopf has set its own by now, which would end it before the Lease is released
         self._start("lists", keep_listing(self, on_missed=self._note_missed))
+        self._start("lists after outages", keep_comparing(self, demand, on_missed=self._note_missed))
         self._start("authority", self._keep_authority())
         issuers = await self._find_issuers()
         server = parts.build_intake(issuers)

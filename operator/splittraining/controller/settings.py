@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from splittraining.controller.flag_values import (
+    Address,
+    build_number_parser,
+    parse_address,
+    parse_ip_blocks,
+    parse_labels,
+    parse_list,
+    parse_namespace,
+    parse_port,
+    parse_ports,
+    parse_size,
+)
+from splittraining.plan.manifests.settings import DnsSettings
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
-_MAX_PORT = 65535
 _DEFAULT_API_PORT = 443
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host and a port."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,18 @@ class Settings:
     log_level: str = "info"
     isolation_probe: Address | None = None
     """What network policies must keep out of the parties' reach."""
+    intake_labels: Mapping[str, str] = field(
+        default_factory=lambda: {"app.kubernetes.io/name": "splittraining-operator"}
+    )
+    """Labels of the operator's own pods: parties may reach those alone."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """Where parties may resolve names."""
+    output_storage: str = "1Gi"
+    """Size of a party's output volume where the training says nothing."""
+    shared_memory: str = "1Gi"
+    """Size of a party's /dev/shm."""
+    report_period_milliseconds: int = 5000
+    """Longest silence between two reports of a party."""
 
     @property
     def lease_name(self) -> str:
@@ -102,7 +120,25 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         workers=given.workers,
         log_level=given.log_level,
         isolation_probe=given.isolation_probe or _find_api_server(environment),
+        intake_labels=given.intake_labels,
+        dns=DnsSettings(
+            namespace=given.dns_namespace,
+            labels=given.dns_labels,
+            ports=given.dns_ports,
+            ip_blocks=given.dns_ip_blocks,
+        ),
+        output_storage=given.output_storage,
+        shared_memory=given.shared_memory,
+        report_period_milliseconds=given.report_period_milliseconds,
     )
+
+
+class AddFlag(Protocol):
+    """Adds a flag to a parser."""
+
+    def __call__(self, flag: str, default: str, text: str, parse: Callable[[str], object] = str) -> None:
+        """Adds it."""
+        ...
 
 
 def _build_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -121,18 +157,31 @@ def _build_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("pod-name", environment.get("POD_NAME", ""), "name of this pod")
     add("pod-ip", environment.get("POD_IP", ""), "address of this pod")
     add("release", "splittraining", "prefix of the operator's own objects")
-    add("watch-namespaces", "", "namespaces with trainings, separated by commas; empty: all", _parse_names)
+    add("watch-namespaces", "", "namespaces with trainings, separated by commas; empty: all", parse_list)
     add("trust-domain", "cluster.local", "trust domain of the identities that are signed here")
     add("party-image", "", "image of parties where neither party nor training names one")
-    add("intake-port", "8443", "port of certificates and reports", _parse_port)
-    add("metrics-port", "8080", "port of /metrics", _parse_port)
-    add("probe-port", "8081", "port of /healthz and /readyz", _parse_port)
-    add("workers", "4", "how many trainings are looked at side by side", _parse_workers)
+    add("intake-port", "8443", "port of certificates and reports", parse_port)
+    add("metrics-port", "8080", "port of /metrics", parse_port)
+    add("probe-port", "8081", "port of /healthz and /readyz", parse_port)
+    add("workers", "4", "how many trainings are looked at side by side", build_number_parser(least=1, most=64))
     add("log-level", "info", "one of " + ", ".join(LOG_LEVELS), _parse_level)
-    add(
-        "isolation-probe", "", "HOST:PORT that must be out of the parties' reach; empty: the API server", _parse_address
-    )
+    add("isolation-probe", "", "HOST:PORT that must be out of the parties' reach; empty: the API server", parse_address)
+    _add_party_flags(add)
     return parser
+
+
+def _add_party_flags(add: AddFlag) -> None:
+    """Adds what depends on the cluster and reaches parties in their manifests."""
+    own = "app.kubernetes.io/name=splittraining-operator"
+    add("intake-labels", own, "labels of the operator's pods, KEY=VALUE,...: parties may reach those", parse_labels)
+    add("dns-namespace", "kube-system", "namespace of the pods that resolve names", parse_namespace)
+    add("dns-labels", "k8s-app=kube-dns", "labels of the pods that resolve names, KEY=VALUE,...", parse_labels)
+    add("dns-ports", "53", "ports on which names are resolved, separated by commas", parse_ports)
+    add("dns-ip-blocks", "", "address blocks of resolvers that are no pods, separated by commas", parse_ip_blocks)
+    add("output-storage", "1Gi", "size of a party's output volume where the training says nothing", parse_size)
+    add("shared-memory", "1Gi", "size of a party's /dev/shm", parse_size)
+    period = build_number_parser(least=50, most=60000)
+    add("report-period-milliseconds", "5000", "longest silence between two reports of a party", period)
 
 
 def _find_api_server(environment: Mapping[str, str]) -> Address | None:
@@ -140,34 +189,7 @@ def _find_api_server(environment: Mapping[str, str]) -> Address | None:
     return Address(host, int(environment.get("KUBERNETES_SERVICE_PORT") or _DEFAULT_API_PORT)) if host else None
 
 
-def _parse_names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
-def _parse_port(text: str) -> int:
-    return _parse_number(text, most=_MAX_PORT)
-
-
-def _parse_workers(text: str) -> int:
-    return _parse_number(text, most=64)
-
-
-def _parse_number(text: str, *, most: int) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; a whole number of 1 to {most}")
-    return int(text)
-
-
 def _parse_level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise argparse.ArgumentTypeError(f"{text!r} is not allowed; one of {', '.join(LOG_LEVELS)}")
     return text.lower()
-
-
-def _parse_address(text: str) -> Address | None:
-    if not text:
-        return None
-    host, _, port = text.rpartition(":")
-    if not host:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; HOST:PORT, an IPv6 address in brackets")
-    return Address(host.removeprefix("[").removesuffix("]"), _parse_port(port))

@@ -1,7 +1,8 @@
 """kopf as the shell around events: its handlers feed the store and wake keys, and do nothing else.
 
 kopf writes nothing here: no annotations, no finalizers, no peering, no events; it lists, watches and survives what API
-servers do to watches. What it cannot tell (what vanished while a watch was down) `relist` finds out.
+servers do to watches. What it cannot tell (what vanished while a watch was down) `relist` finds out, at once where kopf
+had to list a kind again.
 """
 
 from __future__ import annotations
@@ -35,8 +36,16 @@ class Feed(Protocol):
         ...
 
 
-def build_registry(feed: Feed, resources: Sequence[Resource] = WATCHED) -> kopf.OperatorRegistry:
-    """Builds kopf's handlers, in a registry of their own: nothing is registered globally."""
+def build_registry(
+    feed: Feed, *, on_listed_again: Callable[[Resource], None], resources: Sequence[Resource] = WATCHED
+) -> kopf.OperatorRegistry:
+    """Builds kopf's handlers, in a registry of their own: nothing is registered globally.
+
+    Args:
+        feed: Takes what happens.
+        on_listed_again: Told of a kind whose watch could not go on where it was.
+        resources: What is watched.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -45,7 +54,7 @@ def build_registry(feed: Feed, resources: Sequence[Resource] = WATCHED) -> kopf.
 
     for resource in resources:
         kopf.on.event(resource.group, resource.version, resource.plural, id=resource.plural, registry=registry)(
-            _build_handler(feed, resource)
+            build_handler(feed, resource, on_listed_again)
         )
     return registry
 
@@ -69,17 +78,25 @@ def build_settings(resources: Sequence[Resource] = WATCHED) -> kopf.OperatorSett
     return settings
 
 
-async def run_shell(feed: Feed, *, namespaces: Sequence[str], ready: asyncio.Event, stop: asyncio.Event) -> None:
+async def run_shell(
+    feed: Feed,
+    *,
+    namespaces: Sequence[str],
+    on_listed_again: Callable[[Resource], None],
+    ready: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
     """Runs kopf until it is stopped. That it ends by itself is an error: a watch that died takes it down.
 
     Args:
         feed: Takes what happens.
+        on_listed_again: Told of a kind whose watch could not go on where it was.
         namespaces: Which to watch; empty: all.
         ready: Set once the watches have begun, and kopf's own signal handlers are in place.
         stop: Set by whoever wants it to end.
     """
     await kopf.operator(
-        registry=build_registry(feed),
+        registry=build_registry(feed, on_listed_again=on_listed_again),
         settings=build_settings(),
         standalone=True,
         clusterwide=not namespaces,
@@ -89,11 +106,27 @@ async def run_shell(feed: Feed, *, namespaces: Sequence[str], ready: asyncio.Eve
     )
 
 
-def _build_handler(feed: Feed, resource: Resource) -> Callable[..., Awaitable[None]]:
+def build_handler(
+    feed: Feed, resource: Resource, on_listed_again: Callable[[Resource], None]
+) -> Callable[..., Awaitable[None]]:
+    """Builds the handler of a kind's events.
+
+    Args:
+        feed: Takes what happens.
+        resource: The kind.
+        on_listed_again: Told when kopf has listed the kind once more: then something may have vanished unseen.
+    """
+    known: set[str] = set()
+
     async def on_event(event: Mapping[str, Any], **_: object) -> None:
+        obj, uid = event["object"], event["object"]["metadata"]["uid"]
         if event["type"] == "DELETED":
-            feed.take_deletion(resource, event["object"])
-        else:
-            feed.take_object(resource, event["object"])
+            known.discard(uid)
+            feed.take_deletion(resource, obj)
+            return
+        if event["type"] is None and uid in known:  # out of a list, and not out of the first one
+            on_listed_again(resource)
+        known.add(uid)
+        feed.take_object(resource, obj)
 
     return on_event

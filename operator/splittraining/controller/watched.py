@@ -55,7 +55,7 @@ def _cut_pod(pod: ApiObject) -> ApiObject:
 
 CUTS: Mapping[str, Callable[[ApiObject], ApiObject]] = MappingProxyType(
     {
-        SPLIT_PARTICIPATION.kind: _cut_to("spec"),
+        SPLIT_PARTICIPATION.kind: _cut_to("spec", "status"),
         JOB.kind: _cut_to("status"),
         POD.kind: _cut_pod,
         SERVICE.kind: _cut_to(),

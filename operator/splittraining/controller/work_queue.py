@@ -11,6 +11,8 @@ from typing import Protocol
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 15.0
 """Short enough that an API server that is back after an outage finds its trainings looked at soon."""
+LONGEST_ASKED_PAUSE_S = 60.0
+"""Longest pause that is kept because the API server asks for it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,7 +64,7 @@ class WorkQueue:
         self._again: dict[Key, float] = {}  # added while a worker had them
         self._due: dict[Key, float] = {}
         self._schedule: list[tuple[float, Key]] = []  # a heap; entries that _due does not confirm are stale
-        self._failures: dict[Key, int] = {}
+        self._failures: dict[Key, tuple[str, int]] = {}
         self._backing_off: set[Key] = set()
         self._changed = asyncio.Event()
 
@@ -112,11 +114,19 @@ class WorkQueue:
         self._failures.pop(key, None)
         self._give_back(key)
 
-    def failed(self, key: Key) -> float:
-        """Gives a key back after an error; returns after how many seconds it comes again."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        delay_s: float = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures, 16))
+    def failed(self, key: Key, *, trouble: str = "", asked_pause_s: float = 0.0) -> float:
+        """Gives a key back after an error; returns after how many seconds it comes again.
+
+        Args:
+            key: The key.
+            trouble: What went wrong: another trouble than the last time means that there was progress in between.
+            asked_pause_s: How long the API server asked to be left alone.
+        """
+        known, failures = self._failures.get(key, (trouble, 0))
+        failures = failures if known == trouble else 0
+        self._failures[key] = trouble, failures + 1
+        own_pause_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures, 16))
+        delay_s: float = max(own_pause_s, min(asked_pause_s, LONGEST_ASKED_PAUSE_S))
         self._give_back(key, delay_s=delay_s)
         return delay_s
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from splittraining.api.errors import SplitTrainingError
 from splittraining.api.resource import parse_split_training
 from splittraining.cluster.client import ApiObject
+from splittraining.cluster.errors import ApiError
 from splittraining.controller.execute import RETRY_REFUSED_S, Executor, Memory, Outdated
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.metrics import Metrics
@@ -22,6 +23,10 @@ from splittraining.plan.observed import Observed
 
 LOOK_TIMEOUT_S = 120.0
 """For one look with all its calls, each of which has a shorter one."""
+RESYNC_S = 600.0
+"""Every training is looked at this often whatever happens: clocks are set, and what is not watched changes."""
+CONFLICT_PAUSE_S = 0.1
+"""What changed meanwhile is mostly known by then, and where it is not, the API server is not asked without pause."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -104,7 +109,7 @@ class Reconciler:
         try:
             carried = await self._executor.carry_out(decision, gathered.scene, memory)
         except Outdated:
-            self._queue.add(key)
+            self._queue.add_after(key, CONFLICT_PAUSE_S)
             return Result.CONFLICT
         if carried.news:
             self._queue.add(key)
@@ -119,13 +124,12 @@ class Reconciler:
             carried.postponed_s,
             gathered.look_again_s,
             RETRY_REFUSED_S if memory.refused else None,
+            RESYNC_S,
         )
         return Result.REFUSED if memory.refused else Result.DONE
 
     def _come_again(self, key: Key, *delays_s: float | None) -> None:
-        given = [delay_s for delay_s in delays_s if delay_s is not None]
-        if given:
-            self._queue.add_after(key, min(given))
+        self._queue.add_after(key, min(delay_s for delay_s in delays_s if delay_s is not None))
 
     def _remember(self, key: Key, uid: str) -> Memory:
         known = self._memories.get(key)
@@ -150,12 +154,15 @@ async def work(queue: WorkQueue, reconciler: Reconciler, *, metrics: Metrics, mo
     """Works on keys until it is cancelled; an error is one key's, and that key comes later again."""
     while True:
         key = await queue.get()
-        started_s = monotonic_s()
+        started_s, trouble, asked_pause_s = monotonic_s(), "", 0.0
         result = Result.ERROR
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 result = await reconciler.reconcile(key)
         except Exception as error:  # noqa: BLE001 - one training's trouble must not stop the others
+            trouble = type(error).__name__
+            if isinstance(error, ApiError):
+                trouble, asked_pause_s = error.asked, error.retry_after_s or 0.0
             _LOG.warning(
                 "could not look at a training: %s: %s", type(error).__name__, error, extra={"training": key},
                 exc_info=_LOG.isEnabledFor(logging.DEBUG),
@@ -164,6 +171,6 @@ async def work(queue: WorkQueue, reconciler: Reconciler, *, metrics: Metrics, mo
             metrics.reconciles.labels(result=result.value).inc()
             metrics.reconcile_seconds.observe(monotonic_s() - started_s)
             if result is Result.ERROR:
-                queue.failed(key)
+                queue.failed(key, trouble=trouble, asked_pause_s=asked_pause_s)
             else:
                 queue.done(key)

@@ -34,10 +34,10 @@ def compute_pause(base_s: int, *, uid: str, attempt: int) -> timedelta:
     return timedelta(seconds=round(base_s * doubled * spread))
 
 
-def is_ready_timeout_over(jobs: Iterable[ObservedJob], startup: StartupSpec, *, now: datetime) -> bool:
-    """Returns whether the parties of an attempt had the time to come; nobody has waited before the first Job exists."""
-    started = [job.created_at for job in jobs]
-    return bool(started) and now - min(started) >= timedelta(seconds=startup.ready_timeout_seconds)
+def compute_ready_end(jobs: Iterable[ObservedJob], startup: StartupSpec) -> datetime | None:
+    """Returns until when the parties of an attempt may come; nobody has waited before the first Job exists."""
+    first = min((job.created_at for job in jobs), default=None)
+    return None if first is None else first + timedelta(seconds=startup.ready_timeout_seconds)
 
 
 def list_releases(observed: Observed, *, keep_ended: bool = False) -> tuple[Reference, ...]:

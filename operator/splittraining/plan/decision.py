@@ -42,7 +42,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Carried out in this order: status, delete, apply, events.
+    """Carried out in this order: status, delete, apply, events, participations.
 
     The status is the memory. A conclusion is written down before what it was drawn from is deleted, and a new attempt
     before it is started (at the next look): a controller that dies in between finds what it meant to do.
@@ -50,10 +50,14 @@ class Decision:
 
     status: SplitTrainingStatus
     apply: tuple[Manifest, ...] = ()
-    """Wanted as they are; what is already so need not be written."""
+    """Wanted as they are, in this order; what is already so need not be written. Where anything else is refused, no Job
+    is made."""
     delete: tuple[Reference, ...] = ()
     events: tuple[TrainingEvent, ...] = ()
     participations: Mapping[str, ParticipationStatus] = field(default_factory=dict)
     """What the participations' statuses are to say, by party; written last, and only where it differs."""
     requeue_after_s: float | None = None
-    """When to look again although nothing happened; None: only when something does."""
+    """When to look again although nothing happened: the next moment at which time alone changes the decision.
+
+    None where only an event does. Whoever carries decisions out adds what it retries by itself.
+    """

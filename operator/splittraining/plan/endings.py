@@ -83,6 +83,8 @@ def parse_last_words(text: str) -> LastWords | None:
 def decide_ending(observed: Observed, attempt: int, parties: Iterable[str], *, now: datetime) -> Ending | None:
     """Decides how an attempt ended, or returns None while it goes on or the cause may still show.
 
+    `compute_patience_end` says until when the cause may.
+
     Args:
         observed: What was seen.
         attempt: The attempt under way.
@@ -93,16 +95,43 @@ def decide_ending(observed: Observed, attempt: int, parties: Iterable[str], *, n
     names = tuple(parties)
     if names and all(name in jobs and jobs[name].has_succeeded for name in names):
         return Ending(EndingKind.COMPLETE)
-    ends = [end for name in names if (end := _describe_end(name, jobs.get(name), pods.get(name))) is not None]
+    ends = _list_ends(jobs, pods, names)
     for end in ends:
         if end.kind is EndingKind.FAIL:
             return end
     causes = [end for end in ends if not _only_lost_others(pods.get(end.party))]
     if causes:
         return causes[0]
-    if ends and _is_patience_over([end.party for end in ends], pods, names, now):
-        return ends[0]
-    return None
+    if not ends:
+        return None
+    if all(name in pods and _has_ended(pods[name]) for name in names):
+        return ends[0]  # nobody else can still show the cause
+    patience_end = _compute_patience_end(ends, pods)
+    return ends[0] if patience_end is None or now >= patience_end else None
+
+
+def compute_patience_end(observed: Observed, attempt: int, parties: Iterable[str]) -> datetime | None:
+    """Returns until when the cause of a loss may still show; None where no party has ended.
+
+    Args:
+        observed: What was seen.
+        attempt: The attempt under way.
+        parties: All party names, the server first.
+    """
+    jobs, pods = observed.jobs_of(attempt), observed.pods_of(attempt)
+    return _compute_patience_end(_list_ends(jobs, pods, parties), pods)
+
+
+def _list_ends(
+    jobs: Mapping[str, ObservedJob], pods: Mapping[str, ObservedPod], parties: Iterable[str]
+) -> list[Ending]:
+    return [end for name in parties if (end := _describe_end(name, jobs.get(name), pods.get(name))) is not None]
+
+
+def _compute_patience_end(ends: Iterable[Ending], pods: Mapping[str, ObservedPod]) -> datetime | None:
+    seen = [pods[end.party].ended_at for end in ends if end.party in pods]
+    first = min((moment for moment in seen if moment is not None), default=None)
+    return None if first is None else first + PATIENCE
 
 
 def _describe_end(party: str, job: ObservedJob | None, pod: ObservedPod | None) -> Ending | None:
@@ -152,13 +181,3 @@ def _has_ended(pod: ObservedPod) -> bool:
 
 def _only_lost_others(pod: ObservedPod | None) -> bool:
     return pod is not None and not pod.was_disrupted and _parse_code(pod.exit_code) in _LOST_OTHERS
-
-
-def _is_patience_over(
-    ended: Iterable[str], pods: Mapping[str, ObservedPod], parties: tuple[str, ...], now: datetime
-) -> bool:
-    """Returns whether nobody else can still show the cause, or has had the time to."""
-    if all(name in pods and _has_ended(pods[name]) for name in parties):
-        return True
-    moments = [moment for name in ended if (moment := pods[name].ended_at) is not None]
-    return not moments or now - min(moments) >= PATIENCE

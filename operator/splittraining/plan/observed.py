@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from splittraining.api.conditions import AcceptedReason
 from splittraining.api.report import Report
 from splittraining.api.resource import SplitTraining
 
@@ -72,6 +73,8 @@ class Source:
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     problem: str = ""
+    reason: AcceptedReason = AcceptedReason.SOURCE_MISSING
+    """What `Accepted` says where there is a problem."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from splittraining.api.conditions import AcceptedReason, ConditionType, ProgressingReason
+from splittraining.api.conditions import AcceptedReason, ConditionStatus, ConditionType, ProgressingReason
 from splittraining.api.contract import Contract, compute_source_digest
 from splittraining.api.errors import NotSupported, SplitTrainingError
 from splittraining.api.participation import DesiredState
@@ -28,7 +28,6 @@ from splittraining.plan.underway import decide_underway
 
 SOURCE_RETRY_S = 10.0
 """Source ConfigMaps are people's own and not watched."""
-REFUSED_RETRY_S = 15.0
 
 
 def decide_training(observed: Observed, *, now: datetime, settings: OperatorSettings) -> Decision:
@@ -48,7 +47,7 @@ def decide_training(observed: Observed, *, now: datetime, settings: OperatorSett
     if problems:
         return _refuse(look, _describe_problems(problems))
     if observed.source is not None and observed.source.problem:
-        statement = Statement.no(AcceptedReason.SOURCE_MISSING, observed.source.problem)
+        statement = Statement.no(observed.source.reason, observed.source.problem)
         return _refuse(look, statement, retry_s=SOURCE_RETRY_S)
     contract = _build_contract(look)
     known = look.old.contract_digest
@@ -69,10 +68,10 @@ def _decide_accepted(look: Look, contract: Contract) -> Decision:
         build_participation(look.observed.training, contract, party, desired=desired) for party in look.parties
     )
     if any(party not in look.observed.participation_uids for party in look.parties):
-        # Everything else of a party names its participation's uid.
-        status = look.build_status({ConditionType.ACCEPTED: accepted}, contract_digest=digest)
-        retry_s = REFUSED_RETRY_S if look.observed.refusals else 1.0
-        return look.decide(status, apply=participations, requeue_after_s=retry_s)
+        # Everything else of a party names its participation's uid; each that comes is an event.
+        reason = "" if accepted.status is ConditionStatus.TRUE else accepted.reason
+        status = look.build_status({ConditionType.ACCEPTED: accepted}, contract_digest=digest, reason=reason)
+        return look.decide(status, apply=participations)
     if look.spec.suspend:
         decision = decide_suspended(look, accepted, digest)
     else:

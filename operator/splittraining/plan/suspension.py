@@ -14,8 +14,6 @@ from splittraining.plan.conditions import Statement
 from splittraining.plan.decision import Decision
 from splittraining.plan.look import Look
 
-_RECHECK_S = 5.0
-
 
 def decide_suspended(look: Look, accepted: Statement, contract_digest: str) -> Decision:
     """Decides about a training whose spec says `suspend`.
@@ -51,7 +49,7 @@ def decide_suspended(look: Look, accepted: Statement, contract_digest: str) -> D
         parties_summary=f"0/{len(look.parties)}",
         eta_summary="",
     )
-    return look.decide(status, delete=list_releases(look.observed), requeue_after_s=None if released else _RECHECK_S)
+    return look.decide(status, delete=list_releases(look.observed))  # the end of each Job and pod is an event
 
 
 def was_suspended(look: Look) -> bool:

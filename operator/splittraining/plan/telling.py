@@ -89,7 +89,10 @@ def describe_isolation(look: Look, seen: PartiesSeen) -> Statement:
     """Says whether policies hold, as the parties found out by dialing what they must not reach."""
     if look.spec.network.isolation is Isolation.NONE:
         return Statement.no(NetworkIsolatedReason.NOT_REQUESTED, "spec.network.isolation is None")
+    known = look.get_statement(ConditionType.NETWORK_ISOLATED)
     found = {party: report.isolation for party, report in seen.reports.items()}
+    if known.reason is NetworkIsolatedReason.NOT_ENFORCED and len(found) < len(look.parties):
+        return known  # after a restart the first reports are not all that was found out before
     open_ones = [party for party, isolation in found.items() if isolation is SeenIsolation.OPEN]
     if open_ones:
         return Statement.no(
@@ -101,8 +104,7 @@ def describe_isolation(look: Look, seen: PartiesSeen) -> Statement:
         return Statement.yes(
             NetworkIsolatedReason.POLICIES_APPLIED, "every party found the address closed that policies forbid"
         )
-    known = look.get_statement(ConditionType.NETWORK_ISOLATED)
-    if known.status is ConditionStatus.TRUE:
+    if known.status is ConditionStatus.TRUE or known.reason is NetworkIsolatedReason.NOT_ENFORCED:
         return known
     return Statement.unknown(NetworkIsolatedReason.PENDING, "policies are written; not all parties have tried them yet")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from splittraining.api.conditions import (
@@ -15,7 +16,7 @@ from splittraining.api.conditions import (
 from splittraining.api.contract import Contract
 from splittraining.plan.attempts import (
     compute_pause,
-    is_ready_timeout_over,
+    compute_ready_end,
     is_released,
     list_releases,
     release_parties,
@@ -24,7 +25,7 @@ from splittraining.plan.attempts import (
 from splittraining.plan.conditions import Statement
 from splittraining.plan.decision import Decision, Manifest
 from splittraining.plan.ended import build_last_statements
-from splittraining.plan.endings import Ending, EndingKind, decide_ending
+from splittraining.plan.endings import Ending, EndingKind, compute_patience_end, decide_ending
 from splittraining.plan.look import Look, Statements
 from splittraining.plan.manifests.job import build_job
 from splittraining.plan.manifests.party_set import build_party_objects
@@ -32,7 +33,6 @@ from splittraining.plan.progress import PartiesSeen
 from splittraining.plan.suspension import was_suspended
 from splittraining.plan.telling import build_fields, build_statements, count_restarts, is_running, look_at_parties
 
-RECHECK_S = 5.0
 CRASH_PAUSE_S = 10
 """Pause before the first start over after a party was lost, or `startup.retryPeriodSeconds` where that is less."""
 
@@ -43,7 +43,7 @@ _NEXT_ATTEMPT = {"progress": None, "progress_summary": "0%", "eta_summary": ""}
 def decide_underway(look: Look, contract: Contract, accepted: Statement) -> Decision:
     """Decides about an accepted training that is neither suspended nor over."""
     base = {ConditionType.ACCEPTED: accepted, ConditionType.SUSPENDED: Statement.no(SuspendedReason.NOT_SUSPENDED)}
-    attempt, digest = look.old.attempt, contract.compute_digest()
+    attempt = look.old.attempt
     if attempt and was_suspended(look):
         said = Statement.yes(ProgressingReason.PENDING, "resumed: it starts over from round 1, without checkpoints")
         status = look.build_status(
@@ -51,39 +51,60 @@ def decide_underway(look: Look, contract: Contract, accepted: Statement) -> Deci
         )
         return look.decide(status, requeue_after_s=0)
     if look.old.next_attempt_time is not None:
+        if _is_deadline_over(look):
+            return _end(look, base, look_at_parties(look), _build_deadline_ending(look))
         return _decide_pause(look, base, look.old.next_attempt_time)
-    objects = _build_objects(look, contract)
     if not attempt:
         starting = {**base, ConditionType.PROGRESSING: Statement.yes(ProgressingReason.STARTING)}
-        status = look.build_status(starting, contract_digest=digest, attempt=1)
-        return look.decide(status, apply=objects, requeue_after_s=0)
-    return _watch(look, base, objects + _build_jobs(look, contract))
+        status = look.build_status(starting, contract_digest=contract.compute_digest(), attempt=1)
+        return look.decide(status, apply=_build_objects(look, contract), requeue_after_s=0)
+    return _watch(look, base, contract)
 
 
-def _watch(look: Look, base: Statements, wanted: tuple[Manifest, ...]) -> Decision:
+def _watch(look: Look, base: Statements, contract: Contract) -> Decision:
     """Looks how the parties of the attempt are."""
-    seen, attempt = look_at_parties(look), look.old.attempt
+    seen = look_at_parties(look)
     ending = _decide_ending(look)
     if ending is not None and ending.kind is EndingKind.START_OVER:
         return _start_over(look, base, seen, ending)
     if ending is not None:
         return _end(look, base, seen, ending)
-    if not is_running(look, seen) and is_ready_timeout_over(
-        look.observed.jobs_of(attempt).values(), look.spec.startup, now=look.now
-    ):
+    ready_end = None if is_running(look, seen) else _compute_ready_end(look)
+    if ready_end is not None and look.now >= ready_end:
         return _give_up_start(look, base, seen)
-    return _go_on(look, base, seen, wanted)
+    return _go_on(look, base, seen, contract)
 
 
 # --- while it goes on -------------------------------------------------------------------------------------------------
 
 
-def _go_on(look: Look, base: Statements, seen: PartiesSeen, wanted: tuple[Manifest, ...]) -> Decision:
+def _go_on(look: Look, base: Statements, seen: PartiesSeen, contract: Contract) -> Decision:
     fields = build_fields(look, seen, count_restarts(look))
     if look.old.start_time is None and is_running(look, seen):
         fields["start_time"] = _round(look.now)
     status = look.build_status({**base, **build_statements(look, seen)}, **fields)
-    return look.decide(status, apply=wanted, requeue_after_s=RECHECK_S)
+    wanted = _build_objects(look, contract) + _build_jobs(look, contract)
+    deadlines = [
+        None if is_running(look, seen) else _compute_ready_end(look),
+        compute_patience_end(look.observed, look.old.attempt, look.parties),
+        _compute_deadline(look, status.start_time),
+    ]
+    return look.decide(status, apply=wanted, requeue_after_s=_count_seconds_to(deadlines, look.now))
+
+
+def _compute_ready_end(look: Look) -> datetime | None:
+    return compute_ready_end(look.observed.jobs_of(look.old.attempt).values(), look.spec.startup)
+
+
+def _compute_deadline(look: Look, started_at: datetime | None) -> datetime | None:
+    deadline_s = look.spec.active_deadline_seconds
+    return None if deadline_s is None or started_at is None else started_at + timedelta(seconds=deadline_s)
+
+
+def _count_seconds_to(moments: Iterable[datetime | None], now: datetime) -> float | None:
+    """Returns how long it is until the first moment; None where there is none: all else comes as an event."""
+    known = [moment for moment in moments if moment is not None]
+    return max(0.0, (min(known) - now).total_seconds()) if known else None
 
 
 def _build_objects(look: Look, contract: Contract) -> tuple[Manifest, ...]:
@@ -125,10 +146,8 @@ def _decide_ending(look: Look) -> Ending | None:
     ending = decide_ending(look.observed, look.old.attempt, look.parties, now=look.now)
     if ending is not None and ending.kind is not EndingKind.START_OVER:
         return ending
-    deadline_s, started_at = look.spec.active_deadline_seconds, look.old.start_time
-    if deadline_s is not None and started_at is not None and look.now - started_at >= timedelta(seconds=deadline_s):
-        message = f"it ran longer than activeDeadlineSeconds allows: {deadline_s} s"
-        return Ending(EndingKind.FAIL, FailedReason.DEADLINE_EXCEEDED, message=message)
+    if _is_deadline_over(look):
+        return _build_deadline_ending(look)
     most = look.spec.fault_tolerance.max_restarts_per_party
     if ending is not None and count_restarts(look, ending.party)[ending.party] > most:
         message = f"{ending.message}; it was started over {most} times, which is what maxRestartsPerParty allows"
@@ -136,9 +155,20 @@ def _decide_ending(look: Look) -> Ending | None:
     return ending
 
 
+def _is_deadline_over(look: Look) -> bool:
+    deadline = _compute_deadline(look, look.old.start_time)
+    return deadline is not None and look.now >= deadline
+
+
+def _build_deadline_ending(look: Look) -> Ending:
+    message = f"it ran longer than activeDeadlineSeconds allows: {look.spec.active_deadline_seconds} s"
+    return Ending(EndingKind.FAIL, FailedReason.DEADLINE_EXCEEDED, message=message)
+
+
 def _end(look: Look, base: Statements, seen: PartiesSeen, ending: Ending) -> Decision:
     fields = build_fields(look, seen, count_restarts(look)) | {
         "completion_time": _round(look.now),
+        "next_attempt_time": None,
         "reason": ending.reason if ending.kind is EndingKind.FAIL else "",
         "eta_summary": "",
     }
@@ -190,15 +220,16 @@ def _release(look: Look, base: Statements, why: Statement, pause: timedelta, fie
     status = status.model_copy(
         update={"parties": parties, "parties_summary": f"0/{len(parties)}", "reason": why.reason.value}
     )
-    return look.decide(status, delete=list_releases(look.observed), requeue_after_s=RECHECK_S)
+    return look.decide(status, delete=list_releases(look.observed), requeue_after_s=0)
 
 
 def _decide_pause(look: Look, base: Statements, next_at: datetime) -> Decision:
     """Waits until nothing of the last attempt is left and the time of the next one has come."""
-    left_s = (next_at - look.now).total_seconds()
-    if left_s > 0 or not is_released(look.observed):
+    if look.now < next_at or not is_released(look.observed):
         status = look.build_status(base)
-        return look.decide(status, delete=list_releases(look.observed), requeue_after_s=max(left_s, RECHECK_S))
+        deadlines = [next_at if look.now < next_at else None, _compute_deadline(look, look.old.start_time)]
+        seconds = _count_seconds_to(deadlines, look.now)  # the end of each Job and pod is an event
+        return look.decide(status, delete=list_releases(look.observed), requeue_after_s=seconds)
     starting = {**base, ConditionType.PROGRESSING: Statement.yes(ProgressingReason.STARTING)}
     status = look.build_status(
         starting,

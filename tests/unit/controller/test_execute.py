@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from splittraining.api.base import compute_digest
 from splittraining.api.names import APPLIED_DIGEST_ANNOTATION
+from splittraining.api.participation import ParticipationStatus
 from splittraining.api.resource import parse_split_training
 from splittraining.api.status import Condition, Progress, SplitTrainingStatus
 from splittraining.controller.execute import (
@@ -40,6 +41,7 @@ class Scribe:
     done: list[tuple[str, str]] = field(default_factory=list)
     refusals: dict[str, WriteRefused] = field(default_factory=dict)
     is_outdated: bool = False
+    failures: dict[str, Exception] = field(default_factory=dict)
 
     async def apply(
         self,
@@ -52,19 +54,30 @@ class Scribe:
         if kind in self.refusals:
             self.done.append(("refused", kind))
             raise self.refusals[kind]
+        if kind in self.failures:
+            raise self.failures.pop(kind)
         self.done.append(("apply" if existing is None else "apply again", kind))
         return {**manifest, "metadata": {**manifest["metadata"], "uid": f"{kind}-uid", "generation": 2}}
 
     async def delete(self, reference: Reference) -> None:
+        if reference.kind in self.refusals:
+            raise self.refusals[reference.kind]
         self.done.append(("delete", reference.kind))
 
-    async def write_status(self, training: Mapping[str, Any], status: Mapping[str, Any]) -> None:  # noqa: ARG002
+    async def write_status(self, seen: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         if self.is_outdated:
             raise Outdated
-        self.done.append(("status", training["metadata"]["resourceVersion"]))
+        if "status" in self.refusals:
+            raise self.refusals["status"]
+        if seen["kind"] == "SplitParticipation":
+            self.done.append((f"status of {seen['spec']['party']}", status["state"]))
+        else:
+            self.done.append(("status", seen["metadata"]["resourceVersion"]))
 
-    async def record(self, training: Mapping[str, Any], event: TrainingEvent) -> None:  # noqa: ARG002
-        self.done.append(("event", event.reason))
+    async def record(self, training: Mapping[str, Any], event: TrainingEvent) -> None:
+        if "event" in self.failures:
+            raise self.failures.pop("event")
+        self.done.append(("event", f"{event.reason} at {training['metadata']['resourceVersion']}"))
 
 
 @dataclass
@@ -93,6 +106,7 @@ class Bench:
 
     @property
     def done(self) -> list[tuple[str, str]]:
+        """What was done at the last look."""
         return self.scribe.done
 
 
@@ -120,7 +134,7 @@ def as_applied(manifest: dict[str, Any], **metadata: Any) -> dict[str, Any]:
 def test_the_status_comes_first_then_what_goes_then_what_comes_then_the_news() -> None:
     bench = Bench()
     bench.carry_out(Decision(make_status(), apply=(make_manifest(),), delete=(JOB,), events=(EVENT,)))
-    assert bench.done == [("status", "7"), ("delete", "Job"), ("apply", "NetworkPolicy"), ("event", "Starting")]
+    assert bench.done == [("status", "7"), ("delete", "Job"), ("apply", "NetworkPolicy"), ("event", "Starting at 7")]
 
 
 def test_where_somebody_wrote_in_between_nothing_is_done() -> None:
@@ -226,6 +240,27 @@ def test_one_refusal_does_not_keep_the_rest_back() -> None:
     assert bench.done == [("refused", "NetworkPolicy"), ("apply", "Service")]
 
 
+def test_no_job_is_made_while_anything_else_is_refused() -> None:
+    job = {**make_job("st-mary"), "spec": {}}
+    decision = Decision(make_status(), apply=(make_manifest(), make_manifest("Service"), job))
+    bench = Bench(old=make_status(), scribe=Scribe(refusals={"NetworkPolicy": TAKEN}))
+    for _ in range(2):
+        bench.carry_out(decision)
+        assert "Job" not in {kind for _, kind in bench.done}
+    bench.scribe.refusals.clear()
+    bench.clock.advance(RETRY_REFUSED_S)
+    bench.carry_out(decision)
+    assert bench.done[0] == ("apply", "NetworkPolicy")
+    assert bench.done[-1] == ("apply", "Job")
+
+
+def test_a_job_that_is_refused_holds_back_no_other() -> None:
+    jobs = tuple({**make_job(party), "spec": {}} for party in ("st-mary", "st-luke"))
+    bench = Bench(old=make_status(), scribe=Scribe(refusals={"Job": WriteRefused("Quota", "exceeded quota")}))
+    bench.carry_out(Decision(make_status(), apply=jobs))
+    assert bench.done == [("refused", "Job")] * 2
+
+
 def test_a_namespace_that_lets_nobody_in_is_asked_once() -> None:
     bench = Bench(old=make_status(), scribe=Scribe(refusals={"NetworkPolicy": NOT_INVITED}))
     bench.carry_out(Decision(make_status(), apply=(make_manifest(), make_manifest("Service"))))
@@ -257,3 +292,85 @@ def test_a_status_that_says_the_same_is_not_written() -> None:
     bench = Bench(old=make_status())
     assert bench.carry_out(Decision(make_status())) == Carried()
     assert bench.done == []
+
+
+# --- news, and what the people of each party see ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["NetworkPolicy", "event"])
+def test_an_event_that_could_not_be_told_is_told_at_the_next_look(kind: str) -> None:
+    bench = Bench(scribe=Scribe(failures={kind: RuntimeError("the API server failed")}))
+    decision = Decision(make_status(), apply=(make_manifest(),), events=(EVENT,))
+    with pytest.raises(RuntimeError):
+        bench.carry_out(decision)
+    bench.old = decision.status  # it was written before
+    again = Decision(make_status(), apply=(make_manifest(),))
+    bench.carry_out(again)
+    assert bench.done[-1] == ("event", "Starting at 7")
+    bench.carry_out(again)
+    assert not [what for what, _ in bench.done if what == "event"]
+
+
+def make_told(party: str = "st-mary", **fields: Any) -> dict[str, Any]:
+    """Makes a participation as the API server returns it, with what its status says."""
+    participation = make_participation(party)
+    participation["metadata"]["generation"] = 3
+    return {**participation, "status": {"observedGeneration": 3, **fields}} if fields else participation
+
+
+TELLING = Decision(make_status(), participations={"st-mary": ParticipationStatus(state="Starting", attempt=1)})
+
+
+def test_a_participations_status_is_written_last() -> None:
+    bench = Bench(known=[make_told()])
+    bench.carry_out(replace(TELLING, apply=(make_manifest(),), events=(EVENT,)))
+    assert [what for what, _ in bench.done] == ["status", "apply", "event", "status of st-mary"]
+
+
+@pytest.mark.parametrize(
+    ("known", "is_written"),
+    [
+        (make_told(), True),
+        (make_told(state="Starting", attempt=1), False),
+        (make_told(state="Starting", attempt=1, node="node-1"), True),
+        (make_told(state="Starting", attempt=1, observedGeneration=2), True),
+    ],
+    ids=["none yet", "the same", "another one", "of an older spec"],
+)
+def test_a_participations_status_is_written_where_it_differs(known: dict[str, Any], *, is_written: bool) -> None:
+    bench = Bench(old=make_status(), known=[known])
+    bench.carry_out(TELLING)
+    assert bench.done == ([("status of st-mary", "Starting")] if is_written else [])
+
+
+def test_a_participation_that_is_not_there_or_not_ours_is_told_nothing() -> None:
+    foreign = make_told()
+    foreign["metadata"]["ownerReferences"][0]["uid"] = "of a namesake"
+    going = make_told()
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:01Z"
+    for known in ([], [foreign], [going]):
+        bench = Bench(old=make_status(), known=known)
+        bench.carry_out(TELLING)
+        assert bench.done == []
+
+
+def test_a_participation_that_changed_in_between_is_looked_at_again() -> None:
+    bench = Bench(old=make_status(), known=[make_told()], scribe=Scribe(is_outdated=True))
+    with pytest.raises(Outdated):
+        bench.carry_out(TELLING)
+
+
+@pytest.mark.parametrize("what", ["Job", "status"], ids=["a deletion", "what a participation is told"])
+def test_what_a_namespace_refuses_is_told_and_does_not_keep_the_rest_back(what: str) -> None:
+    bench = Bench(old=make_status(), known=[make_told()], scribe=Scribe(refusals={what: NOT_INVITED}))
+    decision = replace(TELLING, apply=(make_manifest(),), delete=(JOB,))
+    assert bench.carry_out(decision).news
+    assert [refusal.reason for refusal in bench.memory.refusals] == ["NotInvited"]
+    assert ("apply", "NetworkPolicy") in bench.done
+    bench.scribe.refusals.clear()
+    bench.carry_out(decision)
+    assert len(bench.memory.refusals) == 1  # not asked again so soon
+    bench.clock.advance(RETRY_REFUSED_S)
+    assert bench.carry_out(decision).news
+    assert bench.memory.refusals == ()
+    assert {("delete", "Job"), ("status of st-mary", "Starting")} <= set(bench.done)

@@ -10,7 +10,7 @@ from typing import Any
 
 from splittraining.api.resource import parse_split_training
 from splittraining.controller.execute import WriteRefused
-from splittraining.controller.gather import PODLESS_S, Gathered, Gatherer
+from splittraining.controller.gather import ASK_PERIOD_S, PODLESS_S, Gathered, Gatherer
 from splittraining.plan.observed import Refusal
 from support.api_objects import (
     CREATED,
@@ -37,6 +37,7 @@ class Surroundings:
     events: list[dict[str, Any]] = field(default_factory=list)
     refusal: WriteRefused | None = None
     looked: list[str] = field(default_factory=list)
+    age_s: float = 60
 
     def find(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         wanted = kind, namespace, name
@@ -67,12 +68,13 @@ class Surroundings:
         return asyncio.run(given.gather(resource, parse_split_training(resource), refusals))
 
     def build(self, *, age_s: float = 60) -> Gatherer:
+        self.age_s = age_s
         return Gatherer(
             self,
             self,
             get_reports=lambda _: {},
             get_bundle_pem=lambda: "PEM",
-            clock=lambda: START + timedelta(seconds=age_s),
+            clock=lambda: START + timedelta(seconds=self.age_s),
         )
 
 
@@ -93,7 +95,7 @@ def test_a_job_without_a_pod_is_asked_after_some_seconds_why() -> None:
     assert early.look_again_s == PODLESS_S - 1
     assert around.looked == ["xray-code"]
     late = around.gather(age_s=PODLESS_S)
-    assert late.look_again_s is None
+    assert late.look_again_s == ASK_PERIOD_S
     (job,) = late.observed.jobs
     assert (job.refused_pod_reason, job.refused_pod_message) == ("Quota", "exceeded quota: lab")
 
@@ -135,9 +137,11 @@ def test_before_the_copies_are_made_the_original_is_looked_at_each_time() -> Non
 
 def test_a_source_that_may_not_be_read_says_so() -> None:
     around = Surroundings(refusal=WriteRefused("NotInvited", "namespace 'trial' does not let the operator in"))
-    source = around.gather().observed.source
-    assert source is not None
-    assert "does not let the operator in" in source.problem
+    for status in ({}, {"contractDigest": DIGEST}):
+        source = around.gather(**status).observed.source
+        assert source is not None
+        assert source.reason == "NotInvited"
+        assert "does not let the operator in" in source.problem
 
 
 def test_a_training_that_is_over_needs_no_source() -> None:
@@ -155,7 +159,10 @@ def test_refusals_of_the_last_try_are_part_of_what_is_known() -> None:
 def test_a_job_is_not_asked_at_every_look() -> None:
     around = Surroundings([make_participation("st-mary"), make_job("st-mary")], events=[QUOTA])
     gatherer = around.build()
-    for looked in (1, 0):
-        (job,) = around.gather(gatherer).observed.jobs
+    for age_s, looked, again_s in ((60, 1, ASK_PERIOD_S), (61, 0, ASK_PERIOD_S - 1), (60 + ASK_PERIOD_S, 1, 15)):
+        around.age_s = age_s
+        gathered = around.gather(gatherer)
+        (job,) = gathered.observed.jobs
         assert job.refused_pod_reason == "Quota"
         assert sum("events of" in look for look in around.looked) == looked
+        assert gathered.look_again_s == again_s

@@ -6,7 +6,13 @@ import asyncio
 
 import pytest
 
-from splittraining.controller.work_queue import FIRST_BACKOFF_S, LONGEST_BACKOFF_S, Key, WorkQueue
+from splittraining.controller.work_queue import (
+    FIRST_BACKOFF_S,
+    LONGEST_ASKED_PAUSE_S,
+    LONGEST_BACKOFF_S,
+    Key,
+    WorkQueue,
+)
 from support.clocks import ManualClock
 
 XRAY, MRI = Key("trial", "chest-xray"), Key("trial", "mri")
@@ -110,6 +116,29 @@ def test_errors_back_off_up_to_a_bound_and_success_forgets_them(queue: WorkQueue
     queue.add(XRAY)
     queue.take()
     assert queue.failed(XRAY) == FIRST_BACKOFF_S
+
+
+@pytest.mark.parametrize(("asked_s", "pause_s"), [(0.1, FIRST_BACKOFF_S), (7, 7), (3600, LONGEST_ASKED_PAUSE_S)])
+def test_the_api_server_gets_the_pause_that_it_asks_for(
+    queue: WorkQueue, clock: ManualClock, asked_s: float, pause_s: float
+) -> None:
+    queue.add(XRAY)
+    queue.take()
+    assert queue.failed(XRAY, asked_pause_s=asked_s) == pause_s
+    clock.advance(pause_s - 0.01)
+    assert queue.take() is None
+    clock.advance(0.02)
+    assert queue.take() == XRAY
+
+
+def test_another_trouble_than_the_last_time_begins_at_the_shortest_pause(queue: WorkQueue, clock: ManualClock) -> None:
+    delays = []
+    queue.add(XRAY)
+    for trouble in ("PATCH a", "PATCH a", "PATCH b", "PATCH b", "PATCH a"):
+        assert queue.take() == XRAY
+        delays.append(queue.failed(XRAY, trouble=trouble) / FIRST_BACKOFF_S)
+        clock.advance(60)
+    assert delays == [1, 2, 1, 2, 1]
 
 
 def test_events_do_not_cut_a_back_off_short(queue: WorkQueue, clock: ManualClock) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from splittraining.cluster.errors import TooManyRequests
 from splittraining.controller.execute import RETRY_REFUSED_S, Executor, Outdated, WriteRefused
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.metrics import Metrics
 from splittraining.controller.work_queue import FIRST_BACKOFF_S, Key, WorkQueue
-from splittraining.controller.worker import Reconciler, Result, work
+from splittraining.controller.worker import CONFLICT_PAUSE_S, RESYNC_S, Reconciler, Result, work
 from splittraining.plan.decision import Decision
 from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.observed import Observed
@@ -115,9 +116,20 @@ def test_a_look_that_is_done_comes_again_when_the_decision_says() -> None:
     assert bench.queue.take() == KEY
 
 
-def test_a_training_that_changed_meanwhile_is_looked_at_at_once() -> None:
+def test_a_training_that_asks_for_nothing_is_looked_at_now_and_then() -> None:
+    bench = make_bench()
+    assert bench.look() is Result.DONE
+    bench.clock.advance(RESYNC_S - 1)
+    assert bench.queue.take() is None
+    bench.clock.advance(1)
+    assert bench.queue.take() == KEY
+
+
+def test_a_training_that_changed_meanwhile_is_looked_at_again_soon_and_not_without_pause() -> None:
     bench = make_bench(failure=Outdated())
     assert bench.look() is Result.CONFLICT
+    assert bench.queue.take() is None
+    bench.clock.advance(CONFLICT_PAUSE_S)
     assert bench.queue.take() == KEY
 
 
@@ -165,8 +177,15 @@ def test_a_training_that_cannot_be_read_is_an_error_and_no_crash() -> None:
     assert bench.look() is Result.ERROR
 
 
-@pytest.mark.parametrize("failure", [RuntimeError("broken"), TimeoutError()])
-def test_one_trainings_trouble_backs_off_and_the_worker_goes_on(failure: Exception) -> None:
+BUSY = TooManyRequests("PATCH /x", "429 busy", retry_after_s=9)
+
+
+@pytest.mark.parametrize(
+    ("failure", "pause_s"),
+    [(RuntimeError("broken"), FIRST_BACKOFF_S), (TimeoutError(), FIRST_BACKOFF_S), (BUSY, 9)],
+    ids=["a fault of ours", "no answer", "an API server that asks for patience"],
+)
+def test_one_trainings_trouble_backs_off_and_the_worker_goes_on(failure: Exception, pause_s: float) -> None:
     bench = make_bench(failure=failure)
 
     async def work_on_two() -> None:
@@ -181,7 +200,8 @@ def test_one_trainings_trouble_backs_off_and_the_worker_goes_on(failure: Excepti
         await asyncio.gather(worker, return_exceptions=True)
 
     asyncio.run(work_on_two())
+    bench.clock.advance(pause_s - 0.01)
     assert bench.queue.take() is None
-    bench.clock.advance(FIRST_BACKOFF_S)
+    bench.clock.advance(0.02)
     assert bench.queue.take() == KEY
     assert 'splittraining_reconciles_total{result="Error"}' in bench.metrics.render().decode()

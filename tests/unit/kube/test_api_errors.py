@@ -33,6 +33,23 @@ def refuse(status: int, message: str, **body: Any) -> errors.ApiError:
             id="a quota",
         ),
         pytest.param(
+            refuse(403, 'admission webhook "policy.example" denied the request: no label'),
+            errors.AdmissionRefused,
+            id="a webhook",
+        ),
+        pytest.param(
+            refuse(403, 'pods "x" is forbidden: violates PodSecurity "restricted:latest": ...'),
+            errors.AdmissionRefused,
+            id="pod security",
+        ),
+        pytest.param(
+            refuse(
+                403, 'persistentvolumeclaims "x" is forbidden: minimum storage usage per PersistentVolumeClaim is 2Gi'
+            ),
+            errors.AdmissionRefused,
+            id="a limit range",
+        ),
+        pytest.param(
             refuse(
                 403,
                 "unable to create new content in namespace x because it is being terminated",

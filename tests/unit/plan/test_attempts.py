@@ -8,7 +8,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from splittraining.plan.attempts import compute_pause, is_ready_timeout_over, is_released, list_releases
+from splittraining.plan.attempts import compute_pause, compute_ready_end, is_released, list_releases
 from support.observed import NOW, UID, a_look
 
 STARTUP = a_look().build().training.spec.startup
@@ -29,9 +29,8 @@ def test_pauses_double_and_differ_between_trainings():
 def test_the_ready_timeout_runs_from_the_first_job():
     look = a_look().with_job("server", created_at=NOW - timedelta(seconds=600)).with_job("st-mary", created_at=NOW)
     jobs = look.build().jobs
-    assert is_ready_timeout_over(jobs, STARTUP, now=NOW)
-    assert not is_ready_timeout_over(jobs, STARTUP, now=NOW - timedelta(seconds=1))
-    assert not is_ready_timeout_over((), STARTUP, now=NOW)
+    assert compute_ready_end(jobs, STARTUP) == NOW
+    assert compute_ready_end((), STARTUP) is None
 
 
 def test_jobs_are_released_once_and_ended_ones_may_stay():

@@ -104,3 +104,12 @@ def test_where_the_source_came_from_is_not_in_the_contract():
     contract = build_contract(VANILLA.build(), source_digest=SOURCE)
     assert contract.model.source is None
     assert contract.source_digest == SOURCE
+
+
+def test_the_digest_is_computed_once_and_a_copy_with_other_fields_has_its_own() -> None:
+    contract = build_contract(VANILLA.build(), source_digest=SOURCE)
+    digest = contract.compute_digest()
+    assert contract.compute_digest() is digest
+    assert contract == build_contract(VANILLA.build(), source_digest=SOURCE)
+    changed = contract.model_copy(update={"source_digest": "sha256:" + "2" * 64})
+    assert changed.compute_digest() == compute_digest(VANILLA, "sha256:" + "2" * 64)

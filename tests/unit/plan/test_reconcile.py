@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from splittraining.api.conditions import ALWAYS_PRESENT, ConditionStatus
+from splittraining.api.conditions import ALWAYS_PRESENT, AcceptedReason, ConditionStatus
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.report import Isolation, LinkBytes, Metric, PartyState
 from splittraining.plan.observed import Refusal, Source
+from splittraining.plan.reconcile import SOURCE_RETRY_S
 from support.builders import a_vanilla_training
 from support.observed import PARTIES, a_look
 from support.world import World
@@ -78,6 +79,16 @@ def test_a_missing_source_is_waited_for():
     assert len(world.look.jobs) == 3
 
 
+def test_a_source_that_may_not_be_read_is_no_missing_one():
+    problem = "namespace 'trial' does not let the operator in"
+    source = Source(problem=problem, reason=AcceptedReason.NOT_INVITED)
+    world = World(replace(a_look(), participations=(), source=source))
+    decision = world.settle()
+    accepted = world.condition("Accepted")
+    assert (accepted.reason, accepted.message, world.status.reason) == ("NotInvited", problem, "NotInvited")
+    assert decision.requeue_after_s == SOURCE_RETRY_S
+
+
 def test_a_source_that_changes_after_acceptance_starts_nothing_new():
     world = a_running_world()
     world.look = replace(world.look, source=Source({"model.py": b"other\n"}))
@@ -103,6 +114,18 @@ def test_an_object_of_somebody_else_is_told():
     world.look = replace(world.look, refusals=(Refusal("NameTaken", "Service x is somebody else's", "server"),))
     world.step()
     assert world.condition("Accepted").reason == "NameTaken"
+
+
+def test_a_namespace_that_lets_nobody_in_is_told_and_forgotten_once_it_does():
+    world = World()
+    refusal = Refusal("NotInvited", "namespace 'trial' does not let the operator in", "server")
+    world.look = replace(world.look, refusals=(refusal,))
+    assert world.decide().status.reason == "NotInvited"
+    accepted = next(each for each in world.decide().status.conditions if each.type == "Accepted")
+    assert (accepted.status, accepted.reason, accepted.message) == ("False", "NotInvited", refusal.message)
+    world.look = replace(world.look.with_status(world.decide().status), refusals=())
+    world.settle()
+    assert (world.condition("Accepted").reason, world.status.reason) == ("Accepted", "")
 
 
 # --- the good way -----------------------------------------------------------------------------------------------------
@@ -191,6 +214,30 @@ def test_a_network_that_enforces_nothing_is_told():
     isolated = world.condition("NetworkIsolated")
     assert (isolated.status, isolated.reason) == (ConditionStatus.FALSE, "NotEnforced")
     assert "st-mary" in isolated.message
+
+
+def test_a_network_that_enforces_nothing_is_still_told_after_the_controller_started_anew():
+    world = a_started_world().start_pods()
+    for party in ("st-mary", "st-luke"):
+        world.report(party, PartyState.TRAINING, isolation=Isolation.OPEN)
+    world.settle()
+    told, num_events = world.condition("NetworkIsolated"), len(world.events)
+    assert told.reason == "NotEnforced"
+    world.look = replace(world.look, reports=())
+    world.settle()
+    assert world.condition("NetworkIsolated") == told
+    for party, isolation in (("server", Isolation.ISOLATED), ("st-mary", Isolation.OPEN)):
+        world.report(party, PartyState.TRAINING, isolation=isolation)
+        world.settle()
+        assert world.condition("NetworkIsolated") == told
+    world.report("st-mary", PartyState.TRAINING, isolation=Isolation.ISOLATED)
+    world.report("st-luke", PartyState.TRAINING, isolation=Isolation.UNKNOWN)
+    world.settle()
+    assert world.condition("NetworkIsolated") == told
+    assert len(world.events) == num_events
+    world.report("st-luke", PartyState.TRAINING, isolation=Isolation.ISOLATED)
+    world.settle()
+    assert world.condition("NetworkIsolated").reason == "PoliciesApplied"
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
@@ -350,13 +397,14 @@ def test_a_training_that_is_being_deleted_is_left_alone():
 # --- crashes of the controller ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("writes", range(1, 30))
+@pytest.mark.parametrize("writes", range(1, 34))
 def test_a_controller_that_dies_after_any_write_is_made_up_for(writes: int):
     undisturbed = World()
     undisturbed.settle()
     world = World()
     world.settle_whatever_crashes(after_writes=writes)
     assert world.objects == undisturbed.objects
+    assert world.told == undisturbed.told
     assert world.status == undisturbed.status
 
 
@@ -371,6 +419,7 @@ def test_a_controller_that_dies_while_it_ends_an_attempt_is_made_up_for(writes: 
     for each in (undisturbed, world):
         each.wait(600).settle()
     assert world.status == undisturbed.status
+    assert world.told == undisturbed.told
     assert set(world.objects) == set(undisturbed.objects)
     assert jobs(world) == jobs(undisturbed)
     assert len(jobs(world)) == (1 if code == 65 else len(PARTIES))
@@ -381,12 +430,11 @@ def test_a_controller_that_dies_while_it_ends_an_attempt_is_made_up_for(writes: 
 
 def test_a_participation_tells_of_its_own_party_alone():
     world = a_running_world()
-    told = world.decide().participations
+    told = world.told
     assert [told[party].state for party in PARTIES] == ["Ready"] * 3
     assert told["st-mary"].pod == "st-mary-1-abcde"
     world.end_pod("st-mary", ExitCode.DATA_INVALID, words={"code": 65, "reason": "DataInvalid", "message": "no row."})
     world.settle()
-    told = world.decide().participations
     assert (told["st-mary"].reason, told["st-mary"].message, told["st-mary"].state) == (
         "DataInvalid",
         "no row.",
