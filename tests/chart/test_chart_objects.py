@@ -14,6 +14,7 @@ from splittraining.api.names import SELECTOR
 from splittraining.controller.parts import build_operator_settings
 from splittraining.controller.settings import Settings, parse_settings
 from splittraining.plan.manifests.job import NOBODY
+from splittraining.plan.manifests.settings import DnsSettings
 from support.helm import CHART, NAMESPACE, RELEASE, Helm, Refused, Rendered
 from support.house_support import ROOT
 
@@ -40,6 +41,8 @@ MODES: Mapping[str, dict[str, Any]] = {
         "workers": 8,
         "logLevel": "debug",
         "isolationProbe": "[fd00::1]:443",
+        "dns": {"podLabels": {"app": "resolver", "tier": "dns"}, "ipBlocks": ["169.254.20.10/32"], "ports": [53, 5353]},
+        "parties": {"outputStorage": "20Gi", "sharedMemory": "512Mi"},
         "ports": {"intake": 9443, "metrics": 9080, "probes": 9081},
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"node-role.kubernetes.io/control-plane": ""},
@@ -50,7 +53,6 @@ MODES: Mapping[str, dict[str, Any]] = {
         "serviceAccount": {"annotations": {"example.com/role": "operator"}},
         "networkPolicy": {
             "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
-            "dns": {"ipBlocks": ["169.254.20.10/32"], "ports": [53, 5353]},
             "apiServer": {"ports": [16443], "ipBlocks": ["10.0.0.5/32", "fd00::5/128"]},
         },
         "serviceMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}},
@@ -190,6 +192,9 @@ def test_every_value_arrives_where_it_belongs(helm: Helm) -> None:
         workers=8,
         log_level="debug",
         isolation_probe=settings.isolation_probe,
+        dns=DnsSettings(labels={"app": "resolver", "tier": "dns"}, ports=(53, 5353), ip_blocks=("169.254.20.10/32",)),
+        output_storage="20Gi",
+        shared_memory="512Mi",
     )
     assert (settings.isolation_probe.host, settings.isolation_probe.port) == ("fd00::1", 443)
     deployment, pod, container = rendered.the("Deployment"), rendered.pod, rendered.container

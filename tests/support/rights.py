@@ -54,7 +54,7 @@ def _of(resource: Resource, *verbs: str, part: str = "", name: str = "") -> set[
 WATCHES = frozenset().union(
     *(_of(resource, "list", "watch") for resource in WATCHED),  # relist, shell
     *(_of(resource, "get") for resource in (POD, JOB, SPLIT_PARTICIPATION, SPLIT_TRAINING)),  # directory
-    _of(SPLIT_TRAINING, "patch", part="status"),  # write_status
+    *(_of(resource, "patch", part="status") for resource in (SPLIT_TRAINING, SPLIT_PARTICIPATION)),  # write_status
 )
 """Wherever the operator sees trainings."""
 

@@ -45,3 +45,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") 
   name: {{ include "splittraining.serviceAccount" . | quote }}
   namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
+
+{{/* Labels as a flag takes them: KEY=VALUE,KEY=VALUE, in the order of their keys. */}}
+{{- define "splittraining.pairs" -}}
+{{- $pairs := list -}}
+{{- range $key, $value := . }}{{ $pairs = append $pairs (printf "%s=%s" $key $value) }}{{ end -}}
+{{- join "," $pairs -}}
+{{- end -}}
+
+{{- define "splittraining.dnsLabels" -}}
+{{- .Values.dns.podLabels | default (dict "k8s-app" "kube-dns") | toYaml -}}
+{{- end -}}

@@ -3,13 +3,13 @@ The operator's rights, each in the one place where it stands; tests/chart holds 
 No wildcard, no exec, no Secret but the one that it makes itself.
 */}}
 
-{{/* Sees, everywhere it looks, and writes nothing but the status of trainings. */}}
+{{/* Sees, everywhere it looks, and writes nothing but the status of our kinds. */}}
 {{- define "splittraining.rules.watch" -}}
 - apiGroups: [splitlearning.dev]
   resources: [splittrainings, splitparticipations]
   verbs: [get, list, watch]
 - apiGroups: [splitlearning.dev]
-  resources: [splittrainings/status]
+  resources: [splittrainings/status, splitparticipations/status]
   verbs: [patch]
 # The intake looks at them once more before it signs.
 - apiGroups: [""]
