@@ -44,7 +44,7 @@ def find_blocks(text: str, language: str) -> list[str]:
 
 def list_make_targets() -> dict[str, str]:
     """Returns the targets that `make help` shows, with their texts."""
-    found = re.findall(r"^([a-z-]+):.*?## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    found = re.findall(r"^([a-z0-9-]+):.*?## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     return dict(found)
 
 
