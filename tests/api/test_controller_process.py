@@ -218,6 +218,23 @@ def test_when_nobody_answers_for_a_minute_the_leader_ends_and_the_standby_goes_o
     }
 
 
+def test_an_api_server_that_is_started_again_is_found_again(place: Any, wait: Wait) -> None:
+    operators = [place.start("operator-a"), place.start("operator-b")]
+    wait("a leader", lambda: any(each.is_leading() for each in operators))
+    place.apply_training("before")
+    children = place.wait_for_children()
+    place.server.restart()
+    # The leader may have lost its Lease meanwhile and ended, as it must; the standby has none to lose.
+    living = [each for each in operators if each.process.poll() is None]
+    wait("a leader again", lambda: any(each.is_leading() for each in living), patience_s=30)
+    place.apply_training("after")
+    wait("all of both", lambda: len(place.list_children()) == 2 * len(children))
+    after = place.list_children()
+    assert {key: after[key]["metadata"]["uid"] for key in children} == {
+        key: obj["metadata"]["uid"] for key, obj in children.items()
+    }
+
+
 def test_a_training_that_is_deleted_is_forgotten(place: Any, wait: Wait) -> None:
     operator = place.start()
     wait("a leader", operator.is_leading)

@@ -45,6 +45,7 @@ class ApiServer:
         folder: Everything of it.
         port: Its port on loopback.
         tokens: By user, what they show.
+        commands: What starts each component, by its name.
         processes: What holds each component, by its name.
         pids: The component's own process, by its name.
     """
@@ -52,6 +53,7 @@ class ApiServer:
     folder: Path
     port: int
     tokens: dict[str, str]
+    commands: dict[str, list[str]] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
 
@@ -90,6 +92,25 @@ class ApiServer:
         )
         return path
 
+    def restart(self) -> None:
+        """Kills it, with every connection of its clients, and starts it again; what it stored is there."""
+        holder = self.processes["api-server"]
+        holder.kill()
+        holder.communicate(timeout=30)
+        self.start("api-server")
+        wait_until("an API server again", lambda: _check_alive(self) and self.client.is_up())
+
+    def start(self, name: str) -> None:
+        """Starts a component."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            # Its input is a pipe that ends with this process: so does what it starts, even if this one is killed.
+            process = subprocess.Popen(
+                self.commands[name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0
+            )
+        self.processes[name] = process
+        assert process.stdout is not None
+        self.pids[name] = int(process.stdout.readline())
+
     def freeze(self) -> None:
         """Lets it answer nothing, with every connection open: as behind a network that swallows all."""
         os.kill(self.pids["api-server"], signal.SIGSTOP)
@@ -125,24 +146,23 @@ def running_api_server(folder: Path, users: Sequence[str] = ()) -> Iterator[ApiS
         (folder / "audit.json").write_text(json.dumps(_AUDIT))
         write_service_account_key(folder)
         store = f"http://127.0.0.1:{client_port}"
-        commands = {
-            "etcd": [
-                str(binaries["etcd"]), "-folder", str(folder / "etcd"),
-                "-client", store, "-peer", f"http://127.0.0.1:{peer_port}",
-            ],
-            "api-server": [str(binaries["kube"]), *_list_api_server(folder, api_port, store)],
-        }  # fmt: skip
+        tether, kube = str(binaries["tether"]), str(binaries["kube"])
+        server.commands["etcd"] = [
+            tether, str(binaries["etcd"]), "-folder", str(folder / "etcd"),
+            "-client", store, "-peer", f"http://127.0.0.1:{peer_port}",
+        ]  # fmt: skip
+        server.commands["api-server"] = [tether, kube, *_list_api_server(folder, api_port, store)]
         try:
-            for name, command in commands.items():
-                _start(server, name, binaries["tether"], command)
+            server.start("etcd")
+            server.start("api-server")
             wait_until("an API server", lambda: _check_alive(server) and server.client.is_up())
             kubeconfig = server.write_kubeconfig_of("controller-manager", manager_token)
-            manager = [
-                str(binaries["kube"]), "kube-controller-manager", f"--kubeconfig={kubeconfig}",
+            server.commands["controller-manager"] = [
+                tether, kube, "kube-controller-manager", f"--kubeconfig={kubeconfig}",
                 f"--controllers={','.join(_CONTROLLERS)}", "--leader-elect=false", "--secure-port=0",
                 "--kube-api-qps=300", "--kube-api-burst=600",
             ]  # fmt: skip
-            _start(server, "controller-manager", binaries["tether"], manager)
+            server.start("controller-manager")
             yield server
         finally:
             for process in reversed(server.processes.values()):
@@ -171,17 +191,6 @@ def _list_api_server(folder: Path, port: int, store: str) -> list[str]:
         f"--audit-log-path={folder / 'audit.log'}",
         f"--audit-policy-file={folder / 'audit.json'}",
     ]
-
-
-def _start(server: ApiServer, name: str, tether: Path, command: list[str]) -> None:
-    with (server.folder / f"{name}.log").open("wb") as log:
-        # Its input is a pipe that ends with this process: so does what it starts, even if this one is killed.
-        process = subprocess.Popen(
-            [str(tether), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0
-        )
-    server.processes[name] = process
-    assert process.stdout is not None
-    server.pids[name] = int(process.stdout.readline())
 
 
 def _check_alive(server: ApiServer) -> bool:

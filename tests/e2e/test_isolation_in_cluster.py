@@ -38,7 +38,7 @@ def room(installation: Installation) -> Iterator[Room]:
     """One namespace for all tests of this file: they look at one training that goes on."""
     room = installation.make_room()
     yield room
-    room.remove()
+    room.leave()
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ IMAGES = ROOT / "build" / "images"
 GROUP = "/apis/splitlearning.dev/v1alpha1"
 NUM_VOLUMES = 9
 """For each namespace: three trainings of three parties."""
+_PREFIX = "trial-"
 _HELM_PATIENCE = "180s"
 
 
@@ -90,9 +91,18 @@ class Installation:
 
         wait_until(f"{replicas} operators", is_so)
 
+    def wait_for_empty(self) -> None:
+        """Waits until no namespace of a test is left."""
+
+        def list_left() -> list[str]:
+            names = [each["metadata"]["name"] for each in self.client.list("/api/v1/namespaces")]
+            return [name for name in names if name.startswith(_PREFIX)]
+
+        wait_until("no namespace of a test left", lambda: not list_left())
+
     def make_room(self) -> Room:
         """Makes a namespace of a new name with volumes enough for a few trainings."""
-        namespace = f"trial-{secrets.token_hex(4)}"
+        namespace = f"{_PREFIX}{secrets.token_hex(4)}"
         self.cluster.add_volumes(namespace, NUM_VOLUMES)
         return self.invite(namespace)
 
@@ -204,16 +214,32 @@ class Room:
         self.client.delete(path)
         return printed
 
+    def leave(self) -> None:
+        """Deletes the namespace and waits for nothing: `Installation.wait_for_empty` sees that none stays."""
+        self.client.delete(f"/api/v1/namespaces/{self.namespace}")
+
     def remove(self, *, patience_s: float = 60) -> None:
         """Deletes the namespace; returns when it is gone."""
+        self.leave()
         path = f"/api/v1/namespaces/{self.namespace}"
-        self.client.delete(path)
         wait_until(f"{self.namespace} gone", lambda: self.client.find(path) is None, patience_s=patience_s)
 
 
 def get_state(training: Mapping[str, Any]) -> str:
     """Returns the state that a training shows."""
     return str(find_condition(training, "Progressing").get("reason", ""))
+
+
+def run_cluster(command: str, name: str, form: str = "node", *words: str) -> str:
+    """Runs a command of the test cluster in a process of its own: a cluster is nobody's child."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'images'}"}
+    arguments = [sys.executable, "-m", "cluster", command, "--name", name, "--form", form, *words]
+    return subprocess.run(arguments, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def list_archives() -> list[str]:
+    """Lists the images that every installation needs."""
+    return [str(IMAGES / f"{name}.tar") for name in ("operator", "party-cpu-test")]
 
 
 def read_images() -> tuple[str, str]:
