@@ -138,6 +138,16 @@ def test_a_server_that_is_not_renewed_stops_waiting_for_clients() -> None:
             listening.server.accept(10)
 
 
+def test_a_server_that_is_not_renewed_before_it_listens_waits_for_nobody() -> None:
+    credentials = LiveCredentials(a_site().admit("server"))
+    credentials.end(IdentityRefused("the certificate of server is not renewed"))
+    with (
+        a_server(a_site(), CLIENT, credentials=credentials) as listening,
+        pytest.raises(IdentityRefused, match="is not renewed"),
+    ):
+        listening.server.accept(10)
+
+
 def test_a_client_that_is_not_renewed_stops_dialing() -> None:
     site = a_site()
     credentials = LiveCredentials(site.admit(CLIENT))

@@ -81,6 +81,7 @@ class GrpcServer:
         self._arrived: queue.SimpleQueue[StreamChannel | None] = queue.SimpleQueue()
         self._alarm.listen(lambda: self._arrived.put(None))
         credentials.listen(self._heed_credentials)
+        self._heed_credentials()
         self._seen: set[str] = set()
         self._server = self._build_server()
 
