@@ -124,10 +124,12 @@ class Renewer:
         if isinstance(answer, IdentityRefused):
             self._refuse(answer)
             return None
-        if isinstance(answer, Credentials):
-            self._take_over(answer)
-        else:
+        if isinstance(answer, Exception):
             self._note_failure(answer)
+        elif answer.not_after <= self._life.ends_at:  # taking it would mean to ask again at once, and for ever
+            self._note_failure(ValueError("it gave a certificate that ends no later than the current one"))
+        else:
+            self._take_over(answer)
         return timedelta(0)
 
     def _run(self) -> None:

@@ -123,6 +123,14 @@ def test_the_next_renewal_is_due_at_half_of_the_new_leafs_life() -> None:
     assert room.now == BEGIN + timedelta(hours=24)
 
 
+def test_a_leaf_that_ends_no_later_is_no_renewal() -> None:
+    same_end = SITE.admit("north", now=BEGIN + timedelta(hours=12), duration=timedelta(hours=12))
+    room = Room(same_end, IdentityRefused("enough"))
+    room.advance_to_the_end()
+    assert (room.live.current, room.asked_with, room.told) == (room.first, [room.first] * 2, [])
+    assert room.now == BEGIN + timedelta(hours=12, seconds=1)
+
+
 def test_a_party_that_has_ended_renews_nothing_any_more() -> None:
     room = Room(SITE.admit("north"))
     room.now += timedelta(hours=12)
