@@ -31,6 +31,7 @@ from splittraining.party.wire.grpc_client import dial  # noqa: E402
 from splittraining.party.wire.grpc_server import GrpcServer  # noqa: E402
 from splittraining.party.wire.link import Link  # noqa: E402
 from splittraining.party.wire.progress import Progress  # noqa: E402
+from splittraining.pki.live import LiveCredentials  # noqa: E402
 from support.pki_support import Site, a_site, an_identity  # noqa: E402
 from support.wire_support import a_held_endpoint  # noqa: E402
 
@@ -58,7 +59,13 @@ def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
 
 def _ask(site: Site, endpoint: Endpoint, address: tuple[str, int], *, rounds: int) -> dict[str, dict[str, list[float]]]:
     torch.set_num_threads(1)
-    channel = dial(site.admit(CLIENT), endpoint, an_identity(SERVER_PARTY), progress=Progress(), ready_timeout_s=60)
+    channel = dial(
+        LiveCredentials(site.admit(CLIENT)),
+        endpoint,
+        an_identity(SERVER_PARTY),
+        progress=Progress(),
+        ready_timeout_s=60,
+    )
     link = Link(channel, generation=1, max_rows=ROWS)
     seconds: dict[str, dict[str, list[float]]] = {kind: {str(size): [] for size in SIZES_BYTES} for kind in KINDS}
     with _tls_context(site, CLIENT, ssl.PROTOCOL_TLS_CLIENT) as context:
@@ -79,7 +86,9 @@ def _ask(site: Site, endpoint: Endpoint, address: tuple[str, int], *, rounds: in
 
 def _answer(site: Site, endpoint: Endpoint, listener: socket.socket, *, rounds: int) -> None:
     torch.set_num_threads(1)
-    server = GrpcServer(site.admit(SERVER_PARTY), endpoint, {CLIENT: an_identity(CLIENT)}, progress=Progress())
+    server = GrpcServer(
+        LiveCredentials(site.admit(SERVER_PARTY)), endpoint, {CLIENT: an_identity(CLIENT)}, progress=Progress()
+    )
     server.start()
     channel = server.accept(60)
     link = Link(channel, generation=1, max_rows=ROWS)

@@ -27,12 +27,13 @@ from splittraining.api.party_document import Endpoint
 from splittraining.party.wire.frame import FRAME_LIMIT_BYTES, FrameType, parse_header
 from splittraining.party.wire.goodbye import build_finished
 from splittraining.party.wire.grpc_client import dial
-from splittraining.party.wire.grpc_common import METHOD, SERVICE
+from splittraining.party.wire.grpc_common import METHOD, NONCE_METADATA, SERVICE
 from splittraining.party.wire.grpc_server import GrpcServer
 from splittraining.party.wire.progress import Progress
 from splittraining.pki.bundle import TrustBundle
 from splittraining.pki.credentials import Credentials
 from splittraining.pki.keys import build_alternative_names
+from splittraining.pki.live import LiveCredentials
 from support.pki_support import a_site, an_identity, join_bundles
 from support.wire_support import (
     CLIENT,
@@ -44,6 +45,7 @@ from support.wire_support import (
 )
 
 PATH = f"/{SERVICE}/{METHOD}"
+NAMED = ((NONCE_METADATA, bytes(32)),)
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def test_an_expired_leaf_is_refused_by_the_server() -> None:
     refused = pytest.raises(IdentityRefused, match="closed the connection when it saw this party's certificate")
     with a_server(site, CLIENT, credentials=server_leaf) as listening, refused:
         dial(
-            expired,
+            LiveCredentials(expired),
             listening.endpoint,
             an_identity("server"),
             progress=Progress(),
@@ -171,7 +173,13 @@ def test_a_client_meets_no_server_in_plaintext() -> None:
         server.start()
         site = a_site()
         with pytest.raises(IdentityRefused, match="TLS handshake with server failed"):
-            dial(site.admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=10)
+            dial(
+                LiveCredentials(site.admit(CLIENT)),
+                endpoint,
+                an_identity("server"),
+                progress=Progress(),
+                ready_timeout_s=10,
+            )
         server.stop(None).wait()
 
 
@@ -203,7 +211,7 @@ def test_a_resumed_session_is_refused(listening: Listening) -> None:
     cache = ("grpc.ssl_session_cache", session_cache.ssl_session_cache_lru(1))
     requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     with _open_raw(listening, credentials, cache, ("grpc.use_local_subchannel_pool", 1)) as first:
-        call = first.stream_stream(PATH)(iter(requests.get, None))
+        call = first.stream_stream(PATH)(iter(requests.get, None), metadata=NAMED)
         assert parse_header(next(call)).type is FrameType.HEARTBEAT  # with data came the session's ticket
         requests.put(None)
     with (
@@ -229,9 +237,15 @@ def test_a_party_may_come_again_after_its_stream_has_ended(listening: Listening)
     assert listening.server.accept(10).peer == CLIENT
 
 
+def test_a_stream_that_nothing_names_is_refused(listening: Listening) -> None:
+    with _open_raw(listening, listening.site.admit(CLIENT)) as raw, pytest.raises(grpc.RpcError) as refused:
+        next(raw.stream_stream(PATH)(iter(())))
+    assert "without the random number that names it" in str(refused.value.details())
+
+
 def test_a_frame_longer_than_allowed_is_refused_by_name(listening: Listening) -> None:
     with _open_raw(listening, listening.site.admit(CLIENT)) as raw:
-        call = raw.stream_stream(PATH)(iter((bytes(FRAME_LIMIT_BYTES + 1),)))
+        call = raw.stream_stream(PATH)(iter((bytes(FRAME_LIMIT_BYTES + 1),)), metadata=NAMED)
         with pytest.raises(ProtocolViolation, match=f"a frame of {FRAME_LIMIT_BYTES + 1} bytes.*{FRAME_LIMIT_BYTES}"):
             listening.server.accept(10).recv(10)
         call.cancel()
@@ -239,7 +253,7 @@ def test_a_frame_longer_than_allowed_is_refused_by_name(listening: Listening) ->
 
 def test_a_frame_much_longer_than_allowed_does_not_reach_the_server_at_all(listening: Listening) -> None:
     with _open_raw(listening, listening.site.admit(CLIENT)) as raw:
-        call = raw.stream_stream(PATH)(iter((bytes(2 * FRAME_LIMIT_BYTES),)))
+        call = raw.stream_stream(PATH)(iter((bytes(2 * FRAME_LIMIT_BYTES),)), metadata=NAMED)
         with pytest.raises(PeerLost):
             listening.server.accept(10).recv(10)
         with pytest.raises(grpc.RpcError):
@@ -270,9 +284,17 @@ def test_a_dial_waits_for_a_server_that_comes_later() -> None:
     site = a_site()
     with a_held_endpoint() as endpoint:
         dialing = in_thread(
-            lambda: dial(site.admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=30)
+            lambda: dial(
+                LiveCredentials(site.admit(CLIENT)),
+                endpoint,
+                an_identity("server"),
+                progress=Progress(),
+                ready_timeout_s=30,
+            )
         )
-        server = GrpcServer(site.admit("server"), endpoint, {CLIENT: an_identity(CLIENT)}, progress=Progress())
+        server = GrpcServer(
+            LiveCredentials(site.admit("server")), endpoint, {CLIENT: an_identity(CLIENT)}, progress=Progress()
+        )
         server.start()
         channel = dialing.result(30)
         assert server.accept(10).peer == CLIENT
@@ -283,13 +305,25 @@ def test_a_dial_waits_for_a_server_that_comes_later() -> None:
 def test_a_dial_that_nobody_answers_ends_with_a_start_timeout() -> None:
     refused = pytest.raises(StartTimeout, match=r"server did not answer at 127.0.0.1:.*Connection refused")
     with a_held_endpoint() as endpoint, refused:
-        dial(a_site().admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=0.5)
+        dial(
+            LiveCredentials(a_site().admit(CLIENT)),
+            endpoint,
+            an_identity("server"),
+            progress=Progress(),
+            ready_timeout_s=0.5,
+        )
 
 
 def test_a_name_that_does_not_resolve_is_waited_for_whatever_it_is_called() -> None:
     endpoint = Endpoint(host="certificate-study.invalid", port=7443)
     with pytest.raises(StartTimeout, match=r"server did not answer at certificate-study\.invalid:7443 for 0\.3 s"):
-        dial(a_site().admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=0.3)
+        dial(
+            LiveCredentials(a_site().admit(CLIENT)),
+            endpoint,
+            an_identity("server"),
+            progress=Progress(),
+            ready_timeout_s=0.3,
+        )
 
 
 def test_a_relay_that_closes_every_connection_is_no_refusal() -> None:
@@ -305,7 +339,13 @@ def test_a_relay_that_closes_every_connection_is_no_refusal() -> None:
         in_thread(close_all)
         endpoint = Endpoint(host="127.0.0.1", port=relay.getsockname()[1])
         with pytest.raises(StartTimeout, match="server did not answer"):
-            dial(a_site().admit(CLIENT), endpoint, an_identity("server"), progress=Progress(), ready_timeout_s=0.5)
+            dial(
+                LiveCredentials(a_site().admit(CLIENT)),
+                endpoint,
+                an_identity("server"),
+                progress=Progress(),
+                ready_timeout_s=0.5,
+            )
         relay.shutdown(socket.SHUT_RDWR)
 
 
@@ -321,7 +361,7 @@ def test_a_port_that_is_taken_is_named() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         endpoint = Endpoint(host="127.0.0.1", port=taken.getsockname()[1])
-        server = GrpcServer(a_site().admit("server"), endpoint, {}, progress=Progress())
+        server = GrpcServer(LiveCredentials(a_site().admit("server")), endpoint, {}, progress=Progress())
         with pytest.raises(StartTimeout, match=r"cannot listen on 127.0.0.1"):
             server.start()
 
@@ -348,6 +388,7 @@ from splittraining.party.wire.grpc_client import dial
 from splittraining.party.wire.progress import Progress
 from splittraining.pki.bundle import parse_trust_bundle
 from splittraining.pki.credentials import build_credentials
+from splittraining.pki.live import LiveCredentials
 given = json.load(sys.stdin)
 identity = PartyIdentity(given["domain"], given["run"], given["party"])
 key = load_pem_private_key(given["key"].encode(), None)
@@ -356,7 +397,7 @@ credentials = build_credentials(
 )
 server = PartyIdentity(given["domain"], given["run"], "server")
 endpoint = Endpoint(host="127.0.0.1", port=given["port"])
-dial(credentials, endpoint, server, progress=Progress(), ready_timeout_s=20).recv()
+dial(LiveCredentials(credentials), endpoint, server, progress=Progress(), ready_timeout_s=20).recv()
 """
 
 

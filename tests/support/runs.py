@@ -14,7 +14,7 @@ from splittraining.local.events import Event
 from splittraining.local.launcher import Launcher
 from splittraining.local.manifest import load_manifest
 from splittraining.local.outcome import Outcome
-from splittraining.local.runner import RunRequest, run_training
+from splittraining.local.runner import RunRequest, Surroundings, run_training
 from splittraining.local.signals import StopWish, Wakeup
 from splittraining.plan.environment import build_environment
 from splittraining.report.record import RunRecord
@@ -66,7 +66,12 @@ class FinishedRun:
 
 
 def run_case(
-    case: Case, folder: Path, *, launcher: Launcher = LAUNCHER, watch: Callable[[Event], None] = lambda _: None
+    case: Case,
+    folder: Path,
+    *,
+    launcher: Launcher = LAUNCHER,
+    watch: Callable[[Event], None] = lambda _: None,
+    surroundings: Surroundings | None = None,
 ) -> FinishedRun:
     """Runs a case to its end, whatever that is; `watch` sees every event as it happens."""
     events: list[Event] = []
@@ -82,5 +87,6 @@ def run_case(
         wakeup=wakeup,
         wish=StopWish(wakeup),
         launcher=launcher,
+        surroundings=surroundings,
     )
     return FinishedRun(result.outcome, result.folder, result.record, events)

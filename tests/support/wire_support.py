@@ -21,6 +21,7 @@ from splittraining.party.wire.link import Link
 from splittraining.party.wire.loopback import build_loopback_pair
 from splittraining.party.wire.progress import Progress
 from splittraining.pki.credentials import Credentials
+from splittraining.pki.live import LiveCredentials
 from support.pki_support import Site, a_site, an_identity
 
 CLIENT = "st-mary"
@@ -51,7 +52,7 @@ def open_pair(
         return
     with a_server(a_site(), CLIENT, settings=settings) as listening:
         dialed = dial(
-            listening.site.admit(CLIENT),
+            LiveCredentials(listening.site.admit(CLIENT)),
             listening.endpoint,
             an_identity(SERVER_PARTY),
             progress=client_progress or Progress(),
@@ -72,10 +73,10 @@ class Listening:
     endpoint: Endpoint
     server: GrpcServer
 
-    def dial(self, credentials: Credentials, *, ready_timeout_s: float = 10) -> Channel:
+    def dial(self, credentials: Credentials | LiveCredentials, *, ready_timeout_s: float = 10) -> Channel:
         """Dials it with some credentials, through the product's own client."""
         return dial(
-            credentials,
+            as_live(credentials),
             self.endpoint,
             an_identity(SERVER_PARTY),
             progress=Progress(),
@@ -83,18 +84,23 @@ class Listening:
         )
 
 
+def as_live(credentials: Credentials | LiveCredentials) -> LiveCredentials:
+    """Returns credentials as parties hold them; only tests that renew them need to hold them themselves."""
+    return credentials if isinstance(credentials, LiveCredentials) else LiveCredentials(credentials)
+
+
 @contextmanager
 def a_server(
     site: Site,
     *clients: str,
     settings: ChannelSettings | None = None,
-    credentials: Credentials | None = None,
+    credentials: Credentials | LiveCredentials | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Listening]:
     """Yields a listening server party that expects some clients of the site."""
     with a_held_endpoint() as endpoint:
         server = GrpcServer(
-            credentials or site.admit(SERVER_PARTY),
+            as_live(credentials or site.admit(SERVER_PARTY)),
             endpoint,
             {name: an_identity(name) for name in clients},
             progress=progress or Progress(),

@@ -16,7 +16,7 @@ from splittraining.api.report import Report
 from splittraining.intake.authenticators import OneTimeFileToken
 from splittraining.intake.directory import StaticDirectory
 from splittraining.intake.server import IntakeServer, RunningIntake, build_door_context, serve_in_thread
-from splittraining.intake.signer import CASigner
+from splittraining.intake.signer import CASigner, Signer
 from splittraining.local.accepted import AcceptedTraining, accept_manifest, list_claims
 from splittraining.local.child import Order
 from splittraining.local.crew import Crew
@@ -32,7 +32,7 @@ from splittraining.local.supervision import Patience, Supervision
 from splittraining.local.volumes import resolve_volumes
 from splittraining.local.workspace import LOG_FILE, STDERR_FILE, TOKEN_FILE, TRUST_FILE, Workspace, naming_the_path
 from splittraining.pki.bundle import TrustBundle
-from splittraining.pki.ca import SiteCA
+from splittraining.pki.ca import MAX_LEAF_DURATION, SiteCA
 from splittraining.plan.environment import build_environment
 from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_documents
 from splittraining.plan.topology import get_data, get_role, list_parties
@@ -65,6 +65,10 @@ def _make_run_id() -> str:
     return uuid.uuid4().hex
 
 
+def _build_signer(ca: SiteCA, duration: timedelta, clock: Callable[[], datetime]) -> Signer:
+    return CASigner(ca, duration=min(duration, MAX_LEAF_DURATION), clock=clock)
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a run takes from outside."""
@@ -73,6 +77,8 @@ class Surroundings:
     monotonic_s: Callable[[], float] = time.monotonic
     make_run_id: Callable[[], str] = _make_run_id
     patience: Patience = field(default_factory=Patience)
+    build_signer: Callable[[SiteCA, timedelta, Callable[[], datetime]], Signer] = _build_signer
+    """Builds what signs the parties' leaves, from the run's CA, the leaves' duration and a clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +174,7 @@ class _Run:
         reports: Mailbox[Report] = Mailbox(wakeup)
         crew = Crew(launcher)
         try:
-            with reserve_port() as port, self._open_door(reports, now=around.now) as door:
+            with reserve_port() as port, self._open_door(reports, around) as door:
                 for party, path in self._write_documents(port, door).items():
                     stderr_path = str(path.parent / STDERR_FILE)
                     order = Order(PARTY_TARGET, (str(path),), {"debug": self._debug}, stderr_path=stderr_path)
@@ -190,8 +196,9 @@ class _Run:
                 self._workspace.delete_token(party)
 
     @contextlib.contextmanager
-    def _open_door(self, reports: Mailbox[Report], *, now: Callable[[], datetime]) -> Iterator[RunningIntake]:
+    def _open_door(self, reports: Mailbox[Report], around: Surroundings) -> Iterator[RunningIntake]:
         """Makes the run's own CA, a one-time token and a folder for every party, and opens the intake."""
+        now = around.now
         ca = SiteCA.create(TRUST_DOMAIN, now=now())
         bundle = TrustBundle({TRUST_DOMAIN: (ca.certificate_pem,)})
         self._workspace.write_trust(ca.certificate_pem)
@@ -210,7 +217,7 @@ class _Run:
         server = IntakeServer(
             directory=StaticDirectory(self._identities.values()),
             tokens=tokens,
-            signer=CASigner(ca, duration=leaf_duration, clock=now),
+            signer=around.build_signer(ca, leaf_duration, now),
             fetch_bundle=lambda: bundle,
             on_report=on_report,
             clock=now,

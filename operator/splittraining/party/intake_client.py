@@ -1,4 +1,4 @@
-"""The party's side of the intake: its first credentials, and its reports while it runs.
+"""The party's side of the intake: its credentials, first and renewed, and its reports while it runs.
 
 The private key is made here and stays here: what leaves is a certificate request. Reports never hold up a training:
 they go out in a thread of their own, the newest only, and a door that cannot be reached is tried again quietly.
@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,8 @@ from splittraining.api.report import PartyState, Report
 from splittraining.party.intake_door import Door, DoorUnreachable, read_credential, read_roots
 from splittraining.pki.bundle import parse_trust_bundle
 from splittraining.pki.credentials import Credentials, build_credentials
-from splittraining.pki.keys import build_csr, generate_key
+from splittraining.pki.keys import PrivateKey, build_csr, generate_key
+from splittraining.pki.live import LiveCredentials
 from splittraining.pki.tls import build_client_context
 
 FLUSH_TIMEOUT_S = 5.0
@@ -61,10 +63,41 @@ def fetch_credentials(document: PartyDocument, *, now: datetime, timeout_s: floa
     tls = build_client_context(read_roots(document.intake))
     door = Door(document.intake.url, tls, timeout_s=min(timeout_s, _ANSWER_TIMEOUT_S))
     key = generate_key()
-    body = json.dumps({"csr": build_csr(key, identity).decode("ascii")}).encode()
-    answer = _ask_beside(door, body, token, url=document.intake.url, timeout_s=timeout_s)
+    answer = _ask_beside(door, _render_request(key, identity), token, url=document.intake.url, timeout_s=timeout_s)
     # The door may have opened late: its leaf is judged by the time at which it came, not by that of the call.
     arrived_at = now + timedelta(seconds=time.monotonic() - started_s)
+    return _read_answer(answer, key, identity, now=arrived_at)
+
+
+def renew_credentials(document: PartyDocument, current: Credentials, *, clock: Callable[[], datetime]) -> Credentials:
+    """Makes a fresh key and gets its leaf from the intake, as the holder of the current one. Tries once.
+
+    Args:
+        document: Says where the door is.
+        current: Whose leaf speaks for the request.
+        clock: Returns the moment, with time zone.
+
+    Raises:
+        DoorUnreachable: if there was no answer, or one that asks to come again.
+        IdentityRefused: if the door refuses, is not who it should be, or returns another leaf than the one asked for.
+        PeerFailed: if the door has a fault of its own.
+        ProtocolViolation: if the door is not understood.
+    """
+    tls = build_client_context(read_roots(document.intake), leaf_pem=current.leaf_pem, key_pem=current.key_pem)
+    door = Door(document.intake.url, tls, timeout_s=_ANSWER_TIMEOUT_S)
+    key = generate_key()
+    try:
+        answer = door.post(_CERTIFICATE_PATH, _render_request(key, current.identity))
+    finally:
+        door.close()
+    return _read_answer(answer, key, current.identity, now=clock())
+
+
+def _render_request(key: PrivateKey, identity: PartyIdentity) -> bytes:
+    return json.dumps({"csr": build_csr(key, identity).decode("ascii")}).encode()
+
+
+def _read_answer(answer: dict[str, Any], key: PrivateKey, identity: PartyIdentity, *, now: datetime) -> Credentials:
     leaf_pem = answer.get("leaf")
     if not isinstance(leaf_pem, str):
         raise ProtocolViolation(
@@ -73,7 +106,7 @@ def fetch_credentials(document: PartyDocument, *, now: datetime, timeout_s: floa
             remedy="use the same version of splittraining at the party and at the intake",
         )
     bundle = parse_trust_bundle(answer.get("bundle"))
-    return build_credentials(key, leaf_pem.encode(), bundle=bundle, identity=identity, now=arrived_at)
+    return build_credentials(key, leaf_pem.encode(), bundle=bundle, identity=identity, now=now)
 
 
 class Reporter:
@@ -81,15 +114,14 @@ class Reporter:
 
     Args:
         document: Says where the door is, and the longest silence between two reports.
-        credentials: Whose leaf speaks for the reports.
+        credentials: Whose newest leaf speaks for the reports.
     """
 
-    def __init__(self, document: PartyDocument, credentials: Credentials) -> None:
-        tls = build_client_context(
-            read_roots(document.intake), leaf_pem=credentials.leaf_pem, key_pem=credentials.key_pem
-        )
-        url = document.intake.report_url or document.intake.url
-        self._door = Door(url, tls, timeout_s=_REPORT_ANSWER_TIMEOUT_S)
+    def __init__(self, document: PartyDocument, credentials: LiveCredentials) -> None:
+        self._access = document.intake
+        self._credentials = credentials
+        self._shown = credentials.current
+        self._door = self._build_door(self._shown)
         self._period_s = document.reporting.period_milliseconds / 1000
         self._changed = threading.Condition()
         self._newest: Report | None = None
@@ -158,6 +190,7 @@ class Reporter:
     def _deliver(self, report: Report) -> bool:
         """Says whether the report needs no further try: it arrived, or was refused for good."""
         try:
+            self._show_newest_leaf()
             self._door.post(_REPORT_PATH, report.model_dump_json(by_alias=True, exclude_defaults=True).encode())
         except DoorUnreachable as error:
             self._note_fault(logging.WARNING, f"reports do not reach the intake, training goes on: {error}")
@@ -169,6 +202,18 @@ class Reporter:
             _LOG.info("reports reach the intake again")
             self._fault = ""
         return True
+
+    def _show_newest_leaf(self) -> None:
+        # The door checks the leaf with every report, also on a connection that was opened while it was valid.
+        current = self._credentials.current
+        if current is not self._shown:
+            self._door.close()
+            self._door, self._shown = self._build_door(current), current
+
+    def _build_door(self, credentials: Credentials) -> Door:
+        roots = read_roots(self._access)
+        tls = build_client_context(roots, leaf_pem=credentials.leaf_pem, key_pem=credentials.key_pem)
+        return Door(self._access.report_url or self._access.url, tls, timeout_s=_REPORT_ANSWER_TIMEOUT_S)
 
     def _note_fault(self, level: int, fault: str) -> None:
         # Once per outage: a door that is away for an hour is one line, not a thousand.

@@ -36,7 +36,8 @@ except ModuleNotFoundError:
     raise SystemExit("error: a party needs PyTorch. To do: pip install 'splittraining[party]'.") from None
 
 from splittraining.party.endings import Preemption, catch, show, terminate  # noqa: E402
-from splittraining.party.intake_client import Reporter, fetch_credentials  # noqa: E402
+from splittraining.party.intake_client import Reporter, fetch_credentials, renew_credentials  # noqa: E402
+from splittraining.party.renewal import Renewer  # noqa: E402
 from splittraining.party.training.agreement import check_agreed, check_source  # noqa: E402
 from splittraining.party.training.assembly import assemble, find_owner  # noqa: E402
 from splittraining.party.training.device import describe_device, select_device  # noqa: E402
@@ -46,6 +47,7 @@ from splittraining.party.training.share import ModelShare  # noqa: E402
 from splittraining.party.training.telemetry import Telemetry  # noqa: E402
 from splittraining.party.wire.isolation import probe_isolation  # noqa: E402
 from splittraining.pki.credentials import Credentials  # noqa: E402
+from splittraining.pki.live import LiveCredentials  # noqa: E402
 
 _LOG = logging.getLogger(__name__)
 
@@ -185,7 +187,7 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
     fault = catch(find_device)
     if isinstance(fault, Preempted):
         raise fault
-    credentials = _fetch_credentials(document, surroundings, fault)
+    credentials = LiveCredentials(_fetch_credentials(document, surroundings, fault))
     counts = LinkCounts()
     telemetry = Telemetry(
         Report(
@@ -195,7 +197,7 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
             state=PartyState.STARTING,
             rounds=document.rounds,
             device=device,
-            certificate_expiration_time=credentials.not_after,
+            certificate_expiration_time=credentials.current.not_after,
         ),
         sink=Reporter(document, credentials),
         metrics=JsonLines(output / METRICS_FILE),
@@ -213,8 +215,16 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
         write_atomically(output / PLAN_FILE, assembly.share.report.model_dump_json(by_alias=True).encode())
         Session(assembly, credentials=credentials, telemetry=telemetry, counts=counts, surroundings=surroundings).run()
 
+    renewer = Renewer(
+        credentials,
+        ask=lambda current: renew_credentials(document, current, clock=surroundings.now),
+        on_renewed=telemetry.record_certificate,
+        now=surroundings.now,
+    )
+    renewer.start()
     error = catch(train)
     preemption.disarm()
+    renewer.close()
     if error is not None:
         telemetry.fail(error, error.exit_code)
         raise error

@@ -18,7 +18,8 @@ import pytest
 from splittraining.api.errors import IdentityRefused, PeerFailed, ProtocolViolation, StartTimeout
 from splittraining.api.party_document import IntakeAccess
 from splittraining.intake.server import build_door_context
-from splittraining.party.intake_client import fetch_credentials
+from splittraining.party.intake_client import fetch_credentials, renew_credentials
+from splittraining.party.intake_door import DoorUnreachable
 from splittraining.pki.keys import build_csr, generate_key
 from support.pki_support import a_site, an_identity, build_document, current_time, open_intake
 
@@ -48,6 +49,30 @@ def test_a_token_that_was_used_is_refused_with_the_doors_own_words(intake, tmp_p
     fetch(document)
     with pytest.raises(IdentityRefused, match=r"the intake refused this party: .* was used before"):
         fetch(document)
+
+
+def test_a_party_renews_with_its_leaf_and_a_key_of_its_own_making(intake, tmp_path):
+    document = intake.write_document(tmp_path)
+    first = fetch(document)
+    second = renew_credentials(document, first, clock=current_time)
+    assert second.identity == first.identity
+    assert second.key_pem != first.key_pem
+    assert second.leaf_pem != first.leaf_pem
+    assert renew_credentials(document, second, clock=current_time).leaf_pem != second.leaf_pem
+
+
+def test_a_renewal_of_a_party_that_is_not_admitted_any_more_is_refused(tmp_path):
+    with open_intake(SITE, parties=("server",)) as narrowed:
+        document = narrowed.write_document(tmp_path)
+        with pytest.raises(IdentityRefused, match=r"the intake refused this party: .*party/st-mary"):
+            renew_credentials(document, SITE.admit("st-mary"), clock=current_time)
+
+
+def test_a_renewal_at_a_door_that_is_away_says_so_at_once(tmp_path):
+    with open_intake(SITE) as closed:
+        document = closed.write_document(tmp_path)
+    with pytest.raises(DoorUnreachable):
+        renew_credentials(document, SITE.admit("st-mary"), clock=current_time)
 
 
 def test_a_missing_token_is_named_with_its_path(intake, tmp_path):
@@ -236,14 +261,16 @@ def watch(event, arguments):
 
 from splittraining.api.party_document import IntakeAccess, PartyDocument, Reporting
 from splittraining.api.report import PartyState, Report
-from splittraining.party.intake_client import Reporter, fetch_credentials
+from splittraining.party.intake_client import Reporter, fetch_credentials, renew_credentials
+from splittraining.pki.live import LiveCredentials
 
 sys.addaudithook(watch)
 document = PartyDocument.model_construct(
     run_id="run-1", party="st-mary", trust_domain="alpha.example", reporting=Reporting(),
     intake=IntakeAccess.model_validate_json(sys.argv[1]),
 )
-credentials = fetch_credentials(document, now=datetime.now(UTC), timeout_s=20)
+credentials = LiveCredentials(fetch_credentials(document, now=datetime.now(UTC), timeout_s=20))
+credentials.renew(renew_credentials(document, credentials.current, clock=lambda: datetime.now(UTC)))
 Reporter(document, credentials).close(Report(party="st-mary", generation=1, sequence=1, state=PartyState.SUCCEEDED))
 print(json.dumps(opened))
 """

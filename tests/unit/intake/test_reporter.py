@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import queue
 import socket
+import threading
 import time
+from datetime import timedelta
 
 import pytest
 
 from splittraining.api.report import PartyState
 from splittraining.party.intake_client import FLUSH_TIMEOUT_S, Reporter
-from support.pki_support import a_report, a_site, open_intake
+from splittraining.pki.live import LiveCredentials
+from support.pki_support import a_report, a_site, current_time, open_intake
 
 SITE = a_site()
-PARTY = SITE.admit("st-mary")
+PARTY = LiveCredentials(SITE.admit("st-mary"))
 
 
 @pytest.fixture
@@ -115,7 +118,7 @@ def test_a_connection_that_the_door_has_dropped_is_opened_again_quietly(tmp_path
 
 
 def test_a_refusal_is_logged_once_with_its_reason_and_raises_nothing(intake, tmp_path, log):
-    stranger = SITE.admit("st-mary", run_id="run-0")
+    stranger = LiveCredentials(SITE.admit("st-mary", run_id="run-0"))
     reporter = Reporter(intake.write_document(tmp_path), stranger)
     reporter.send(a_report(sequence=1))
     refused = log.get(timeout=5)
@@ -167,3 +170,22 @@ def test_a_door_for_reports_must_be_certified_for_its_own_name(intake, tmp_path,
     assert refused.levelno == logging.ERROR
     assert "0.0.0.0" in refused.getMessage()
     assert intake.reports.empty()
+
+
+def test_reports_go_on_with_the_renewed_certificate_when_the_old_one_has_ended(intake, tmp_path, log):
+    soon = current_time() + timedelta(seconds=1)
+    credentials = LiveCredentials(SITE.admit("st-mary", now=current_time(), duration=timedelta(seconds=1)))
+    reporter = Reporter(intake.write_document(tmp_path), credentials)
+    reporter.send(a_report(sequence=1))
+    assert sequence_of_next(intake) == 1
+    credentials.renew(SITE.admit("st-mary"))
+    wait_until(soon)
+    reporter.send(a_report(sequence=2), urgent=True)
+    assert sequence_of_next(intake) == 2
+    closing(reporter)
+    assert log.empty()
+
+
+def wait_until(moment):
+    """Lets a certificate end, which only time can do."""
+    threading.Event().wait(max(0.0, (moment - current_time()).total_seconds()))

@@ -17,7 +17,7 @@ from splittraining.api.errors import IdentityRefused, ProtocolViolation
 from splittraining.api.identity import PartyIdentity
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.orders import SealedNotice
-from splittraining.pki.credentials import Credentials
+from splittraining.pki.live import LiveCredentials
 from splittraining.pki.sealing import SealedBlob, SealInfo, open_sealed, seal
 from splittraining.pki.sealing_keys import SealingKey, parse_sealing_key, sign_sealing_key, verify_sealing_key
 
@@ -44,7 +44,7 @@ class SealedMail:
     def __init__(
         self,
         *,
-        credentials: Credentials,
+        credentials: LiveCredentials,
         peers: Mapping[str, PartyIdentity],
         contract_digest: str,
         generation: int,
@@ -56,13 +56,13 @@ class SealedMail:
         self._generation = generation
         self._clock = clock
         self._key = SealingKey.generate()
-        self._admitted: dict[str, tuple[bytes, bytes]] = {}
+        self._admitted: dict[str, bytes] = {}
         self._last_sequence: dict[str, int] = {}
 
     def build_card(self) -> dict[str, str]:
         """Returns this party's public key, vouched for by its leaf."""
         signed = sign_sealing_key(
-            self._credentials,
+            self._credentials.current,
             self._key.public_bytes,
             contract_digest=self._contract_digest,
             generation=self._generation,
@@ -84,25 +84,25 @@ class SealedMail:
                 remedy="give every party the same manifest",
             )
         for name, signed in given.items():
-            public_key = verify_sealing_key(
+            self._admitted[name] = verify_sealing_key(
                 signed,
-                bundle=self._credentials.bundle,
+                bundle=self._credentials.current.bundle,
                 expected=self._peers[name],
                 contract_digest=self._contract_digest,
                 generation=self._generation,
                 now=self._clock(),
             )
-            self._admitted[name] = (public_key, signed.leaf_pem)
 
     def send(self, link: Link, *, kind: BlobKind, recipient: str, sequence: int, data: bytes) -> None:
         """Seals data to a peer and sends notice and blob to whoever relays them."""
-        public_key, _ = self._find(recipient)
-        sender = self._credentials.identity.party
+        public_key = self._find(recipient)
+        current = self._credentials.current
+        sender = current.identity.party
         blob = seal(
             data,
             recipient_public=public_key,
             info=self._info(kind, sender, recipient, sequence),
-            credentials=self._credentials,
+            credentials=current,
         )
         notice = SealedNotice(
             kind=kind,
@@ -110,6 +110,7 @@ class SealedMail:
             recipient=recipient,
             sequence=sequence,
             piece_sizes=tuple(len(piece) for piece in blob.pieces),
+            leaf=_encode(current.leaf_pem),
             signature=_encode(blob.signature),
         )
         link.send_control(notice)
@@ -122,7 +123,8 @@ class SealedMail:
             ProtocolViolation: if it is for somebody else, of another kind, too long, or a number seen before.
             IdentityRefused: if it was not sealed and signed by exactly the sender it names.
         """
-        own = self._credentials.identity.party
+        current = self._credentials.current
+        own = current.identity.party
         size_bytes = sum(notice.piece_sizes)
         last = self._last_sequence.get(notice.sender, -1)
         if notice.kind != kind or notice.recipient != own or size_bytes > max_bytes or notice.sequence <= last:
@@ -132,7 +134,7 @@ class SealedMail:
                 allowed=f"kind {kind} to {own}, a number above {last}, at most {max_bytes} bytes",
                 remedy="use the same version of splittraining at every party",
             )
-        _, leaf_pem = self._find(notice.sender)
+        self._find(notice.sender)
         body = link.recv_blob(notice.sequence, size_bytes)
         blob = SealedBlob(pieces=_split(body, notice.piece_sizes), signature=_decode(notice.signature))
         data = open_sealed(
@@ -140,14 +142,14 @@ class SealedMail:
             key=self._key,
             info=self._info(kind, notice.sender, own, notice.sequence),
             sender=self._peers[notice.sender],
-            sender_leaf_pem=leaf_pem,
-            bundle=self._credentials.bundle,
+            sender_leaf_pem=_decode(notice.leaf),
+            bundle=current.bundle,
             now=self._clock(),
         )
         self._last_sequence[notice.sender] = notice.sequence
         return data
 
-    def _find(self, party: str) -> tuple[bytes, bytes]:
+    def _find(self, party: str) -> bytes:
         if party not in self._admitted:
             raise IdentityRefused(
                 f"no sealing key of party {party!r} has been admitted", allowed=", ".join(sorted(self._admitted))

@@ -27,7 +27,7 @@ from splittraining.party.wire.grpc_server import GrpcServer
 from splittraining.party.wire.handshake import PROTOCOL_VERSION, ExpectedHello, Hello, recv_hello, send_hello
 from splittraining.party.wire.isolation import Connect
 from splittraining.party.wire.link import Link
-from splittraining.pki.credentials import Credentials
+from splittraining.pki.live import LiveCredentials
 
 
 def _now() -> datetime:
@@ -79,7 +79,7 @@ class Session:
         self,
         assembly: Assembly,
         *,
-        credentials: Credentials,
+        credentials: LiveCredentials,
         telemetry: Telemetry,
         counts: LinkCounts,
         surroundings: Surroundings,

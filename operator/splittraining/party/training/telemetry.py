@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import resource
+import threading
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, Protocol
 
 from splittraining.api.errors import SplitTrainingError
@@ -49,6 +51,7 @@ class Telemetry:
         monotonic_s: Callable[[], float],
         period_s: float,
     ) -> None:
+        self._lock = threading.RLock()  # a renewed certificate is told by another thread than the trainer's
         self._sink = sink
         self._metrics = metrics
         self._count_links = count_links
@@ -74,32 +77,43 @@ class Telemetry:
     ) -> None:
         """Announces a transition at once; what is not given stays as it was."""
         given = {"round": round_number, "steps": steps, "active_party": active_party}
-        self._fields |= {name: value for name, value in given.items() if value is not None}
-        self._send(state, urgent=True)
+        with self._lock:
+            self._fields |= {name: value for name, value in given.items() if value is not None}
+            self._send(state, urgent=True)
+
+    def record_certificate(self, not_after: datetime) -> None:
+        """Tells at once until when this party's renewed certificate is valid. Any thread may call it."""
+        with self._lock:
+            self._fields["certificate_expiration_time"] = not_after
+            self._send(self._report.state, urgent=True)
 
     def record_isolation(self, isolation: Isolation) -> None:
         """Notes what was found of the network; it goes out with the next report."""
-        self._fields["isolation"] = isolation
+        with self._lock:
+            self._fields["isolation"] = isolation
 
     def record_step(self, *, step: int, round_number: int, rows: int, loss: float | None, client: str) -> None:
         """Counts a step; writes its loss where this party computes it."""
-        self._fields |= {"step": step, "round": round_number, "samples": self.samples + rows}
         if loss is not None:
-            self._latest["loss"] = loss
             self._metrics.append(
                 {"kind": "step", "step": step, "round": round_number, "loss": loss, "rows": rows, "client": client}
             )
-        if self._monotonic_s() - self._sent_at_s >= self._period_s:
-            self._send(self._report.state, urgent=False)
+        with self._lock:
+            self._fields |= {"step": step, "round": round_number, "samples": self.samples + rows}
+            if loss is not None:
+                self._latest["loss"] = loss
+            if self._monotonic_s() - self._sent_at_s >= self._period_s:
+                self._send(self._report.state, urgent=False)
 
     def record_round(self, record: dict[str, Any], metrics: dict[str, float]) -> None:
         """Writes a round's line and announces its metrics."""
         self._metrics.append({"kind": "round", **record, "metrics": metrics})
         told = "".join(f", {name} {value:.4g}" for name, value in metrics.items())
         _LOG.info("round %d of %d is over%s", record["round"], self._report.rounds, told)
-        self._latest |= metrics
-        self._fields["round"] = record["round"]
-        self._send(self._report.state, urgent=True)
+        with self._lock:
+            self._latest |= metrics
+            self._fields["round"] = record["round"]
+            self._send(self._report.state, urgent=True)
 
     def finish(self) -> None:
         """Announces success and ends the reports."""
@@ -111,9 +125,11 @@ class Telemetry:
         self._close(PartyState.FAILED)
 
     def _close(self, state: PartyState) -> None:
-        self._build(state)
+        with self._lock:
+            self._build(state)
+            final = self._report
         self._metrics.close()
-        self._sink.close(self._report)
+        self._sink.close(final)
 
     def _send(self, state: PartyState, *, urgent: bool) -> None:
         self._build(state)

@@ -65,7 +65,7 @@ class Channel(Protocol):
             PeerFailed: if the peer, or another party that shares the alarm, ended with an error.
             PeerLost: if the stream ended without a Goodbye, or the network fell silent.
             Stalled: if the peer lives and gets nowhere, or nothing came within `timeout_s`.
-            IdentityRefused: if the peer's certificate expired.
+            IdentityRefused: if the peer's certificate expired, or this party's own is not renewed any more.
             ProtocolViolation: if the peer sent what cannot be a frame.
         """
 

@@ -19,16 +19,24 @@ from splittraining.party.wire.grpc_common import (
     COMMON_OPTIONS,
     LEAF_METADATA,
     METHOD,
+    NONCE_METADATA,
     SERVICE,
-    build_expiry,
     is_loopback,
     render_address,
 )
 from splittraining.party.wire.probe import fetch_tls_refusal
 from splittraining.party.wire.progress import Progress
+from splittraining.party.wire.renewal import (
+    StreamIdentity,
+    build_binding,
+    build_expiry,
+    draw_nonce,
+    follow_credentials,
+)
 from splittraining.party.wire.stream import StreamChannel
 from splittraining.party.wire.tls import require_grpc_environment
 from splittraining.pki.credentials import Credentials
+from splittraining.pki.live import LiveCredentials
 from splittraining.pki.verify import verify_leaf
 
 _FIRST_PAUSE_S = 0.1
@@ -54,7 +62,7 @@ def _now() -> datetime:
 
 
 def dial(
-    credentials: Credentials,
+    credentials: LiveCredentials,
     endpoint: Endpoint,
     server: PartyIdentity,
     *,
@@ -75,16 +83,19 @@ def dial(
         now: The time certificates are looked at with.
 
     Raises:
-        IdentityRefused: if either side refuses the other's certificate, name or TLS session.
+        IdentityRefused: if either side refuses the other's certificate, name or TLS session, or this party's own
+            certificate is not renewed meanwhile.
         ProtocolViolation: if the server refuses the stream for another reason.
         StartTimeout: if no server answers in time.
     """
     require_grpc_environment()
-    _check_own_leaf(credentials, now())
+    _check_own_leaf(credentials.current, now())
     deadline_s = time.monotonic() + ready_timeout_s
     pause, pause_s = threading.Event(), _FIRST_PAUSE_S
     last_words = "no answer"
     while True:
+        if credentials.error is not None:
+            raise credentials.error
         attempt = _Attempt(credentials, endpoint, server, progress, settings or ChannelSettings(), now)
         channel = attempt.open(max(0.0, deadline_s - time.monotonic()))
         if channel is not None:
@@ -147,7 +158,7 @@ class _Attempt:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: LiveCredentials,
         endpoint: Endpoint,
         server: PartyIdentity,
         progress: Progress,
@@ -155,6 +166,8 @@ class _Attempt:
         now: Callable[[], datetime],
     ) -> None:
         self._credentials = credentials
+        self._shown = credentials.current
+        self._nonce = draw_nonce()
         self._endpoint = endpoint
         self._server = server
         self._progress = progress
@@ -163,9 +176,9 @@ class _Attempt:
         self._channel: StreamChannel | None = None
         self._error: SplitTrainingError | None = None
         self._answered = threading.Event()
-        self._transport = _build_transport(credentials, endpoint, server)
+        self._transport = _build_transport(self._shown, endpoint, server)
         stub = self._transport.stream_stream(f"/{SERVICE}/{METHOD}")
-        self._call = stub(self._iterate_requests())
+        self._call = stub(self._iterate_requests(), metadata=((NONCE_METADATA, self._nonce),))
         self._reader = threading.Thread(target=self._read, name=f"wire-reader-{server.party}", daemon=True)
 
     def open(self, timeout_s: float) -> StreamChannel | None:
@@ -173,6 +186,7 @@ class _Attempt:
 
         Raises:
             IdentityRefused: if the leaf that the server shows is not the expected one.
+            ProtocolViolation: if the server does not name the stream.
         """
         self._reader.start()
         if not self._answered.wait(timeout_s):
@@ -186,13 +200,13 @@ class _Attempt:
         """Returns why there is no stream; asks TLS once more where gRPC's words leave it open."""
         details, refusal = self._call.details() or "", ""
         if _SILENT_END in details:
-            refusal = fetch_tls_refusal(self._credentials, self._endpoint.host, self._endpoint.port, self._server)
+            refusal = fetch_tls_refusal(self._shown, self._endpoint.host, self._endpoint.port, self._server)
         return DialFailure(self._call.code().name, details, refusal, self._endpoint.host)
 
     def _read(self) -> None:
-        leaf_pem = dict(self._call.initial_metadata() or ()).get(LEAF_METADATA)
-        if leaf_pem is not None:
-            self._admit(leaf_pem)
+        answer = dict(self._call.initial_metadata() or ())
+        if LEAF_METADATA in answer:
+            self._admit(answer[LEAF_METADATA], answer.get(NONCE_METADATA))
         self._answered.set()
         try:
             for frame in self._call:
@@ -210,22 +224,26 @@ class _Attempt:
             channel.fail(ProtocolViolation(f"the stream to {channel.peer} ended: {details}", allowed="docs/wire.md"))
         channel.feed_end(details)
 
-    def _admit(self, leaf_pem: bytes) -> None:
+    def _admit(self, leaf_pem: bytes, server_nonce: object) -> None:
         now = self._now()
         try:
             # TLS has checked the DNS name; this leaf tells until when, and its SPIFFE id must be the server's, too.
-            leaf = verify_leaf(leaf_pem, bundle=self._credentials.bundle, expected=self._server, now=now)
-        except IdentityRefused as error:
+            leaf = verify_leaf(leaf_pem, bundle=self._shown.bundle, expected=self._server, now=now)
+            binding = build_binding(self._nonce, server_nonce)
+        except (IdentityRefused, ProtocolViolation) as error:
             self._error = error
             self._call.cancel()
             return
+        identity = StreamIdentity(self._credentials, self._server, binding, self._now)
         self._channel = StreamChannel(
             self._server.party,
             progress=self._progress,
             settings=self._settings,
             cancel=self._call.cancel,
             expiry=build_expiry(leaf.not_after, now),
+            verify_renewal=identity.verify_renewal,
         )
+        follow_credentials(self._channel, identity, self._shown)
 
     def _iterate_requests(self) -> Iterator[bytes]:
         self._answered.wait()

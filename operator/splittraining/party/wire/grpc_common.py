@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from datetime import datetime
 
 from splittraining.party.wire.frame import FRAME_LIMIT_BYTES
-from splittraining.party.wire.stream import Expiry
 
 SERVICE = "splittraining.Wire"
 METHOD = "Stream"
 LEAF_METADATA = "splittraining-leaf-bin"
+NONCE_METADATA = "splittraining-nonce-bin"
 
 # gRPC ends a stream with a longer message than this, and the listening end then sees no more than a loss; a frame that
 # is only a little too long gets through to the reader, which names it.
@@ -25,11 +24,6 @@ COMMON_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
-
-
-def build_expiry(not_after: datetime, now: datetime) -> Expiry:
-    """Returns the end of a stream whose peer's leaf ends then."""
-    return Expiry((not_after - now).total_seconds(), not_after.isoformat())
 
 
 def render_address(host: str, port: int) -> str:

@@ -20,14 +20,22 @@ from splittraining.party.wire.grpc_common import (
     COMMON_OPTIONS,
     LEAF_METADATA,
     METHOD,
+    NONCE_METADATA,
     SERVICE,
-    build_expiry,
     render_address,
 )
 from splittraining.party.wire.progress import Progress
+from splittraining.party.wire.renewal import (
+    StreamIdentity,
+    build_binding,
+    build_expiry,
+    draw_nonce,
+    follow_credentials,
+)
 from splittraining.party.wire.stream import StreamChannel
 from splittraining.party.wire.tls import AdmittedPeer, require_grpc_environment, verify_client
 from splittraining.pki.credentials import Credentials
+from splittraining.pki.live import LiveCredentials
 
 _LOGGER = logging.getLogger(__name__)
 _SPARE_STREAMS = 4  # to refuse a stream one is needed, too
@@ -52,7 +60,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: LiveCredentials,
         endpoint: Endpoint,
         expected: Mapping[str, PartyIdentity],
         *,
@@ -72,6 +80,8 @@ class GrpcServer:
         self._live: dict[str, StreamChannel] = {}
         self._arrived: queue.SimpleQueue[StreamChannel | None] = queue.SimpleQueue()
         self._alarm.listen(lambda: self._arrived.put(None))
+        credentials.listen(self._heed_credentials)
+        self._heed_credentials()
         self._seen: set[str] = set()
         self._server = self._build_server()
 
@@ -81,10 +91,9 @@ class GrpcServer:
         Raises:
             StartTimeout: if the port cannot be bound.
         """
-        credentials = grpc.ssl_server_credentials(
-            [(self._credentials.key_pem, self._credentials.leaf_pem)],
-            root_certificates=self._credentials.bundle.render_pem(),
-            require_client_auth=True,
+        first = self._credentials.current
+        credentials = grpc.dynamic_ssl_server_credentials(
+            _build_certificates(first), _NewCertificates(self._credentials, first), require_client_authentication=True
         )
         address = render_address(self._endpoint.host, self._endpoint.port)
         try:
@@ -151,14 +160,12 @@ class GrpcServer:
 
     def _serve(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         """Handles one stream; the pool thread that iterates this is the stream's writer."""
+        shown, nonce = self._credentials.current, draw_nonce()
         try:
-            peer = verify_client(
-                context.auth_context(),
-                expected=self._expected,
-                bundle=self._credentials.bundle,
-                now=self._now(),
-            )
-            channel = self._admit(peer, context)
+            peer = verify_client(context.auth_context(), expected=self._expected, bundle=shown.bundle, now=self._now())
+            binding = build_binding(dict(context.invocation_metadata()).get(NONCE_METADATA), nonce)
+            identity = StreamIdentity(self._credentials, peer.identity, binding, self._now)
+            channel = self._admit(peer, context, identity)
         except SplitTrainingError as error:
             self._refuse(error, context)
             raise  # never reached: gRPC's abort raises
@@ -166,7 +173,8 @@ class GrpcServer:
         try:
             if not context.add_callback(lambda: channel.feed_end("")):
                 channel.feed_end("")
-            context.send_initial_metadata(((LEAF_METADATA, self._credentials.leaf_pem),))
+            context.send_initial_metadata(((LEAF_METADATA, shown.leaf_pem), (NONCE_METADATA, nonce)))
+            follow_credentials(channel, identity, shown)
             reader = threading.Thread(target=_read, args=(requests, channel), name=f"wire-reader-{name}", daemon=True)
             reader.start()
             self._arrived.put(channel)
@@ -176,7 +184,7 @@ class GrpcServer:
             with self._lock:
                 del self._live[name]
 
-    def _admit(self, peer: AdmittedPeer, context: grpc.ServicerContext) -> StreamChannel:
+    def _admit(self, peer: AdmittedPeer, context: grpc.ServicerContext, identity: StreamIdentity) -> StreamChannel:
         name = peer.identity.party
         with self._lock:
             if name in self._live:
@@ -192,13 +200,40 @@ class GrpcServer:
                 cancel=context.cancel,
                 alarm=self._alarm,
                 expiry=build_expiry(peer.leaf.not_after, self._now()),
+                verify_renewal=identity.verify_renewal,
             )
         return channel
 
+    def _heed_credentials(self) -> None:
+        """Ends waiting for clients, too, when this party may not go on."""
+        if self._credentials.error is not None:
+            self._alarm.ring(self._credentials.error)
+
     def _refuse(self, error: SplitTrainingError, context: grpc.ServicerContext) -> None:
         _LOGGER.warning("refused a stream from %s: %s", context.peer(), error)
-        goodbye = build_goodbye(error, self._credentials.identity.party)
+        goodbye = build_goodbye(error, self._credentials.current.identity.party)
         context.abort(grpc.StatusCode.PERMISSION_DENIED, goodbye.model_dump_json(by_alias=True))
+
+
+class _NewCertificates:
+    """Asked by gRPC at every handshake for what has changed since the last one."""
+
+    def __init__(self, credentials: LiveCredentials, first: Credentials) -> None:
+        self._credentials = credentials
+        self._shown = first
+
+    def __call__(self) -> object | None:
+        current = self._credentials.current
+        if current is self._shown:
+            return None
+        self._shown = current
+        return _build_certificates(current)
+
+
+def _build_certificates(credentials: Credentials) -> object:
+    return grpc.ssl_server_certificate_configuration(
+        [(credentials.key_pem, credentials.leaf_pem)], root_certificates=credentials.bundle.render_pem()
+    )
 
 
 def _read(requests: Iterator[bytes], channel: StreamChannel) -> None:

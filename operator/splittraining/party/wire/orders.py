@@ -60,7 +60,10 @@ class SealedNotice(Message):
     recipient: Annotated[str, _PARTY]
     sequence: Annotated[int, _COUNT]
     piece_sizes: Annotated[tuple[int, ...], Field(max_length=4096)]
+    leaf: Annotated[str, _BASE64]
+    """The sender's leaf of the moment: the one in its card may have ended since."""
     signature: Annotated[str, _BASE64]
+    """By that leaf's key."""
 
 
 class TurnSpan(Document):

@@ -6,6 +6,7 @@ and finally `feed_end`. `feed` never blocks: two parties that write before they 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -49,6 +50,7 @@ class StreamChannel:
         cancel: Cuts the transport's stream; safe to call at any time and twice.
         alarm: Shared by channels that end together.
         expiry: Of the peer's certificate.
+        verify_renewal: Takes a RENEWAL frame of the peer, returns the expiry of the certificate that it vouches with.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class StreamChannel:
         cancel: Callable[[], object],
         alarm: Alarm | None = None,
         expiry: Expiry | None = None,
+        verify_renewal: Callable[[bytes], Expiry] | None = None,
     ) -> None:
         self.peer = peer
         self.counters = Counters(peer)
@@ -67,6 +70,7 @@ class StreamChannel:
         self._settings = settings
         self._cancel = cancel
         self._alarm = alarm or Alarm()
+        self._verify_renewal = verify_renewal or _refuse_renewal
         self._lock = threading.Lock()
         self._writable = threading.Condition(self._lock)  # the writer has something to do
         self._changed = threading.Condition(self._lock)  # a caller of send or recv should look again
@@ -75,14 +79,18 @@ class StreamChannel:
         self._inbox_bytes = 0
         self._frames_sent = self._frames_consumed = self._frames_credited = 0  # of those that need credit
         self._heartbeat_due = True
+        self._renewal_due: bytes | None = None
+        self._expires_at_s, self._expires_text = math.inf, ""
         self._heartbeat: Heartbeat | None = None
         self._heard_at_s = self._progressed_at_s = time.monotonic()
         self._error: SplitTrainingError | None = None
         self._peer_goodbye: Goodbye | None = None
         self._closing = False
         self._over = threading.Event()  # the transport's stream has ended
+        if expiry is not None:
+            self._note_expiry(expiry)
         self._alarm.listen(self._wake)
-        threading.Thread(target=self._beat, args=(expiry,), name=f"heartbeat-{peer}", daemon=True).start()
+        threading.Thread(target=self._beat, name=f"heartbeat-{peer}", daemon=True).start()
 
     # --- the trainer's side -------------------------------------------------------------------------------------------
 
@@ -148,6 +156,12 @@ class StreamChannel:
         self._cancel()
         self.feed_end("")
 
+    def renew(self, frame: bytes) -> None:
+        """Sends a RENEWAL frame ahead of whatever is queued; a newer one replaces one that has not gone yet."""
+        with self._lock:
+            self._renewal_due = frame
+            self._writable.notify_all()
+
     # --- the transport's side -----------------------------------------------------------------------------------------
 
     def iterate_outgoing(self) -> Iterator[bytes]:
@@ -166,7 +180,8 @@ class StreamChannel:
             self.counters.count_received(header.type, len(frame))
             heartbeat = parse_heartbeat(header, frame) if header.type is FrameType.HEARTBEAT else None
             goodbye = parse_goodbye(frame) if header.type is FrameType.GOODBYE else None
-        except ProtocolViolation as error:
+            expiry = self._verify_renewal(frame) if header.type is FrameType.RENEWAL else None
+        except (ProtocolViolation, IdentityRefused) as error:
             self.fail(error)
             return
         if goodbye is not None and goodbye.exit_code != 0:
@@ -181,6 +196,8 @@ class StreamChannel:
                 self._frames_credited = max(self._frames_credited, credited)
             elif goodbye is not None:
                 self._peer_goodbye = goodbye
+            elif expiry is not None:
+                self._note_expiry(expiry)
             elif self._error is None:
                 self._inbox.append((header.type, frame))
                 self._inbox_bytes += len(frame) + _FRAME_OVERHEAD_BYTES
@@ -222,6 +239,10 @@ class StreamChannel:
     def _take(self) -> bytes | None:
         with self._lock:
             while not self._over.is_set():
+                if self._renewal_due is not None and not self._closing:
+                    renewal, self._renewal_due = self._renewal_due, None
+                    self.counters.count_sent(FrameType.RENEWAL, len(renewal))
+                    return renewal
                 if self._heartbeat_due and not self._closing:
                     self._heartbeat_due = False
                     frame = render_heartbeat(self._progress, self._frames_consumed)
@@ -235,26 +256,26 @@ class StreamChannel:
                 self._writable.wait()
         return None
 
-    def _beat(self, expiry: Expiry | None) -> None:
-        expires_at_s = time.monotonic() + expiry.in_s if expiry is not None else None
+    def _note_expiry(self, expiry: Expiry) -> None:
+        self._expires_at_s, self._expires_text = time.monotonic() + expiry.in_s, expiry.text
+
+    def _beat(self) -> None:
         while True:
-            wait_s = self._settings.heartbeat_s
-            if expires_at_s is not None:
-                wait_s = max(0.0, min(wait_s, expires_at_s - time.monotonic()))
-            if self._over.wait(wait_s):
-                return
-            if expiry is not None and expires_at_s is not None and time.monotonic() >= expires_at_s:
-                self._end_expired(expiry)
+            if self._over.wait(max(0.0, min(self._settings.heartbeat_s, self._expires_at_s - time.monotonic()))):
                 return
             with self._lock:
+                expired = time.monotonic() >= self._expires_at_s
                 self._heartbeat_due = True
                 self._writable.notify_all()
+            if expired:
+                self._end_expired()
+                return
 
-    def _end_expired(self, expiry: Expiry) -> None:
+    def _end_expired(self) -> None:
         error = IdentityRefused(
-            f"the certificate of {self.peer} expired at {expiry.text}",
-            allowed="a stream until the peer's certificate expires",
-            remedy=f"let {self.peer} get a fresh certificate and connect again",
+            f"the certificate of {self.peer} expired at {self._expires_text}",
+            allowed="a stream as long as the peer's newest certificate is valid",
+            remedy=f"look in {self.peer}'s log why it was not renewed, and at the clocks of both parties",
         )
         self.fail(error)
         self.close(build_goodbye(error, self.peer))
@@ -307,3 +328,7 @@ class StreamChannel:
     def _notify(self) -> None:
         self._changed.notify_all()
         self._writable.notify_all()
+
+
+def _refuse_renewal(_frame: bytes) -> Expiry:
+    raise ProtocolViolation("a RENEWAL frame on a stream without certificates", allowed="docs/wire.md section 8")

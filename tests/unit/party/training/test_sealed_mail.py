@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -12,6 +14,7 @@ from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.loopback import build_loopback_pair
 from splittraining.party.wire.orders import SealedNotice
+from splittraining.pki.live import LiveCredentials
 from support.pki_support import Site, a_site, an_identity
 
 CONTRACT = "sha256:" + "1" * 64
@@ -19,13 +22,21 @@ PARTIES = ("north", "south", "west")
 SECRET = b"weights of the client segment" * 100
 
 
-def a_mail(site: Site, party: str, *, contract: str = CONTRACT, generation: int = 1) -> SealedMail:
+def a_mail(
+    site: Site,
+    party: str,
+    *,
+    contract: str = CONTRACT,
+    generation: int = 1,
+    credentials: LiveCredentials | None = None,
+    clock: Callable[[], datetime] | None = None,
+) -> SealedMail:
     return SealedMail(
-        credentials=site.admit(party),
+        credentials=credentials or LiveCredentials(site.admit(party)),
         peers={name: an_identity(name) for name in PARTIES if name != party},
         contract_digest=contract,
         generation=generation,
-        clock=lambda: site.now,
+        clock=clock or (lambda: site.now),
     )
 
 
@@ -34,7 +45,12 @@ class Post:
 
     def __init__(self) -> None:
         self.site = a_site()
-        self.mails = {party: a_mail(self.site, party) for party in PARTIES}
+        self.now = self.site.now
+        self.credentials = {party: LiveCredentials(self.site.admit(party)) for party in PARTIES}
+        self.mails = {
+            party: a_mail(self.site, party, credentials=self.credentials[party], clock=lambda: self.now)
+            for party in PARTIES
+        }
         cards = {party: mail.build_card() for party, mail in self.mails.items()}
         for party, mail in self.mails.items():
             mail.admit([card for name, card in cards.items() if name != party])
@@ -68,7 +84,7 @@ def test_what_travels_does_not_show_the_content() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "part"),
     [
-        pytest.param({"sender": "west"}, IdentityRefused, "not signed by its sender", id="another sender is named"),
+        pytest.param({"sender": "west"}, IdentityRefused, "presented as party 'west'", id="another sender is named"),
         pytest.param({"recipient": "west"}, ProtocolViolation, "to west", id="another recipient is named"),
         pytest.param({"kind": "ClientSecret"}, ProtocolViolation, "kind ClientSecret", id="another kind is named"),
         pytest.param(
@@ -84,6 +100,28 @@ def test_a_server_that_changes_the_notice_is_found_out(
     notice = post.send().model_copy(update=change)
     with pytest.raises(error, match=part):
         post.recv(notice)
+
+
+def test_a_sender_whose_first_certificate_has_ended_seals_with_the_renewed_one() -> None:
+    post = Post()
+    post.now += timedelta(hours=13)
+    post.credentials["north"].renew(post.site.admit("north", now=post.now))
+    post.now += timedelta(hours=13)
+    assert post.recv(post.send()) == SECRET
+
+
+def test_a_sender_whose_certificate_has_ended_is_refused() -> None:
+    post = Post()
+    post.now += timedelta(hours=26)
+    with pytest.raises(IdentityRefused, match=r"presented as party 'north'.*expired"):
+        post.recv(post.send())
+
+
+def test_a_server_that_adds_a_leaf_of_another_party_is_found_out() -> None:
+    post = Post()
+    stranger = b64encode(post.credentials["west"].current.leaf_pem).decode()
+    with pytest.raises(IdentityRefused, match="presented as party 'north'"):
+        post.recv(post.send().model_copy(update={"leaf": stranger}))
 
 
 def test_a_blob_is_taken_once() -> None:

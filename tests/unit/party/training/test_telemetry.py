@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from splittraining.api.errors import NumericsInvalid
@@ -88,6 +89,19 @@ def test_every_loss_is_in_the_file_with_all_its_digits(tmp_path: Path) -> None:
     telemetry.finish()
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert rows == [{"kind": "step", "step": 1, "round": 1, "loss": loss, "rows": 4, "client": "north"}]
+
+
+def test_a_renewed_certificate_is_told_at_once_and_stays_known(tmp_path: Path) -> None:
+    sink = Sink()
+    telemetry = a_telemetry(tmp_path, sink, Clock())
+    telemetry.enter(PartyState.WAITING)
+    ends_at = datetime(2030, 1, 1, tzinfo=UTC)
+    telemetry.record_certificate(ends_at)
+    report, urgent = sink.sent[-1]
+    assert (report.state, report.certificate_expiration_time, urgent) == (PartyState.WAITING, ends_at, True)
+    telemetry.finish()
+    assert sink.final is not None
+    assert sink.final.certificate_expiration_time == ends_at
 
 
 def test_a_failure_is_the_last_word(tmp_path: Path) -> None:

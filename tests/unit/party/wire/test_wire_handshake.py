@@ -40,8 +40,8 @@ EXPECTED = ExpectedHello(CLIENT, "run-1", 1, CONTRACT, WIRE_PLAN)
 
 def a_hello(**changes: Any) -> Hello:
     fields: dict[str, Any] = {
-        "protocol_min": 1,
-        "protocol_max": 1,
+        "protocol_min": PROTOCOL_VERSION,
+        "protocol_max": PROTOCOL_VERSION,
         "party": CLIENT,
         "run_id": "run-1",
         "generation": 1,
@@ -65,7 +65,7 @@ def pair() -> Iterator[ChannelPair]:
 
 
 MISFITS: list[tuple[dict[str, Any], type[SplitTrainingError], str, str]] = [
-    ({"protocol_min": 2, "protocol_max": 3}, ProtocolViolation, "versions 2 to 3", f"version {PROTOCOL_VERSION}"),
+    ({"protocol_min": 3, "protocol_max": 4}, ProtocolViolation, "versions 3 to 4", f"version {PROTOCOL_VERSION}"),
     ({"party": "north"}, ProtocolViolation, "party north", f"party {CLIENT}"),
     ({"run_id": "run-2"}, ProtocolViolation, "run run-2", "run run-1"),
     ({"generation": 2}, ProtocolViolation, "generation 2", "generation 1"),
@@ -88,7 +88,7 @@ def test_a_hello_that_does_not_fit_is_refused_with_both_values(
 @pytest.mark.parametrize(
     ("changes", "kind", "given"),
     [
-        ({"protocol": 2}, ProtocolViolation, "version 2"),
+        ({"protocol": 3}, ProtocolViolation, "version 3"),
         ({"party": "mallory"}, ProtocolViolation, "party mallory"),
         ({"run_id": "run-2"}, ProtocolViolation, "run run-2"),
         ({"generation": 9}, ProtocolViolation, "generation 9"),
