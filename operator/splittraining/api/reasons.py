@@ -40,7 +40,7 @@ ADVICE: Mapping[tuple[ConditionType, enum.StrEnum], tuple[str, str]] = MappingPr
         ),
         (ConditionType.ACCEPTED, AcceptedReason.SOURCE_MISSING): (
             "The ConfigMap of the model's source is not there, has no *.py file, or is not the one that was accepted.",
-            "Create it in the training's namespace, or put it back as it was; it is looked at again every 10 s.",
+            "Create it in the training's namespace, or put it back as it was; it is looked at again within 10 s.",
         ),
         (ConditionType.ACCEPTED, AcceptedReason.NOT_INVITED): (
             "The operator has no right in the namespace: to read the model's source, or to make or delete objects.",

@@ -24,7 +24,9 @@ from splittraining.plan.pace import QUIET_PERIOD_S, is_transition
 from splittraining.plan.topology import get_namespace
 
 RETRY_REFUSED_S = 10.0
-"""A refused write is not tried again before: quotas and invitations change at people's pace."""
+"""Longest pause before a refused write is tried again: quotas and invitations change at people's pace."""
+FIRST_RETRY_REFUSED_S = 1.0
+"""Shortest one, doubled each time: the API server hears of an invitation a moment after it is made."""
 
 CONFIRM_PERIOD_S = 600.0
 """How long an object of a kind that is not watched is taken to be as it was seen."""
@@ -107,13 +109,28 @@ class Scene:
         return is_own(obj, self.owner_uids, training_uid=self.training.metadata.uid)
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A write that was refused.
+
+    Attributes:
+        refusal: What was said.
+        at_s: When it was tried last.
+        pause_s: How long it is not tried again.
+    """
+
+    refusal: Refusal
+    at_s: float
+    pause_s: float
+
+
 @dataclass
 class Memory:
     """What one process remembers of one training; losing it costs a few writes."""
 
     status_written_s: float = float("-inf")
-    refused: dict[Identity, tuple[Refusal, float]] = field(default_factory=dict)
-    """Refusal and time of the last try, by kind, namespace and name."""
+    refused: dict[Identity, Tried] = field(default_factory=dict)
+    """What was refused at the last try, by kind, namespace and name."""
     confirmed: dict[Identity, tuple[str, float]] = field(default_factory=dict)
     """Digest and time of the last live look, by kind, namespace and name, of kinds that are not watched."""
     generations: dict[str, int] = field(default_factory=dict)
@@ -125,7 +142,22 @@ class Memory:
     @property
     def refusals(self) -> tuple[Refusal, ...]:
         """What was refused at the last try, each once."""
-        return tuple(dict.fromkeys(refusal for refusal, _ in self.refused.values()))
+        return tuple(dict.fromkeys(tried.refusal for tried in self.refused.values()))
+
+    def note(self, identity: Identity, refusal: Refusal, now: float) -> None:
+        """Notes that a write was refused, and for how long it is left alone."""
+        before = self.refused.get(identity)
+        pause_s = FIRST_RETRY_REFUSED_S if before is None else min(2 * before.pause_s, RETRY_REFUSED_S)
+        self.refused[identity] = Tried(refusal, now, pause_s)
+
+    def must_wait(self, identity: Identity, now: float) -> bool:
+        """Says whether a write was refused so lately that it is not tried again yet."""
+        tried = self.refused.get(identity)
+        return tried is not None and now - tried.at_s < tried.pause_s
+
+    def count_seconds_to_retry(self, now: float) -> float | None:
+        """Returns when to come again for what was refused, or None where nothing was."""
+        return min((max(0.0, tried.at_s + tried.pause_s - now) for tried in self.refused.values()), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +168,8 @@ class Carried:
     """When to come again for the status that was not written yet."""
     news: bool = False
     """Whether other objects were refused than before: the status should tell at once."""
+    retry_s: float | None = None
+    """When to come again for what was refused."""
 
 
 class Executor:
@@ -173,7 +207,8 @@ class Executor:
             await self._writer.record(*memory.untold[0])
             del memory.untold[0]
         await self._write_participations(statuses, scene, memory)
-        return Carried(postponed_s=postponed_s, news=memory.refusals != before)
+        retry_s = memory.count_seconds_to_retry(self._monotonic_s())
+        return Carried(postponed_s=postponed_s, news=memory.refusals != before, retry_s=retry_s)
 
     async def _write_status(self, decision: Decision, scene: Scene, memory: Memory) -> float | None:
         old, new = scene.training.status, decision.status
@@ -197,24 +232,24 @@ class Executor:
                 continue  # its coming, or going, brings us back
             generation = seen["metadata"].get("generation", 0)
             wanted = status.model_copy(update={"observed_generation": generation}).as_json_object()
-            if (seen.get("status") or {}) == wanted or _was_refused_just_now(identity, memory, now):
+            if (seen.get("status") or {}) == wanted or memory.must_wait(identity, now):
                 continue
             try:
                 await self._writer.write_status(seen, wanted)
                 memory.refused.pop(identity, None)
             except WriteRefused as refused:
-                memory.refused[identity] = Refusal(refused.reason, refused.message), now
+                memory.note(identity, Refusal(refused.reason, refused.message), now)
 
     async def _delete_all(self, deletions: Sequence[tuple[Identity, Reference]], memory: Memory) -> None:
         now = self._monotonic_s()
         for identity, reference in deletions:
-            if _was_refused_just_now(identity, memory, now):
+            if memory.must_wait(identity, now):
                 continue
             try:
                 await self._writer.delete(reference)
                 memory.refused.pop(identity, None)
             except WriteRefused as refused:
-                memory.refused[identity] = Refusal(refused.reason, refused.message), now
+                memory.note(identity, Refusal(refused.reason, refused.message), now)
 
     async def _apply_all(self, manifests: Sequence[Manifest], scene: Scene, memory: Memory) -> None:
         closed: dict[str, WriteRefused] = {}  # namespaces that refuse everything
@@ -222,7 +257,7 @@ class Executor:
         for manifest in manifests:
             identity = _identify(manifest)
             namespace = identity[1]
-            if _was_refused_just_now(identity, memory, now) or _is_held_back(identity, memory):
+            if memory.must_wait(identity, now) or _is_held_back(identity, memory):
                 continue
             try:
                 if namespace in closed:
@@ -231,7 +266,7 @@ class Executor:
                 memory.refused.pop(identity, None)
             except WriteRefused as refused:
                 party = manifest["metadata"].get("labels", {}).get(PARTY_LABEL, "")
-                memory.refused[identity] = Refusal(refused.reason, refused.message, party), now
+                memory.note(identity, Refusal(refused.reason, refused.message, party), now)
                 if refused.reason in _WHOLE_NAMESPACE:
                     closed[namespace] = refused
 
@@ -249,11 +284,6 @@ class Executor:
         if manifest["kind"] not in self._watched_kinds:
             memory.confirmed[identity] = digest, now
         _remember(result, memory)
-
-
-def _was_refused_just_now(identity: Identity, memory: Memory, now: float) -> bool:
-    tried = memory.refused.get(identity)
-    return tried is not None and now - tried[1] < RETRY_REFUSED_S
 
 
 def _is_held_back(identity: Identity, memory: Memory) -> bool:

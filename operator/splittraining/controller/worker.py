@@ -13,7 +13,7 @@ from splittraining.api.errors import SplitTrainingError
 from splittraining.api.resource import parse_split_training
 from splittraining.cluster.client import ApiObject
 from splittraining.cluster.errors import ApiError
-from splittraining.controller.execute import RETRY_REFUSED_S, Executor, Memory, Outdated
+from splittraining.controller.execute import Executor, Memory, Outdated
 from splittraining.controller.gather import Gatherer
 from splittraining.controller.metrics import Metrics
 from splittraining.controller.work_queue import Key, WorkQueue
@@ -123,7 +123,7 @@ class Reconciler:
             decision.requeue_after_s,
             carried.postponed_s,
             gathered.look_again_s,
-            RETRY_REFUSED_S if memory.refused else None,
+            carried.retry_s,
             RESYNC_S,
         )
         return Result.REFUSED if memory.refused else Result.DONE

@@ -28,6 +28,8 @@ from splittraining.plan.underway import decide_underway
 
 SOURCE_RETRY_S = 10.0
 """Source ConfigMaps are people's own and not watched."""
+_FIRST_SOURCE_RETRY_S = 1.0
+"""In a file with both, the ConfigMap may come a moment after its training."""
 
 
 def decide_training(observed: Observed, *, now: datetime, settings: OperatorSettings) -> Decision:
@@ -48,7 +50,7 @@ def decide_training(observed: Observed, *, now: datetime, settings: OperatorSett
         return _refuse(look, _describe_problems(problems))
     if observed.source is not None and observed.source.problem:
         statement = Statement.no(observed.source.reason, observed.source.problem)
-        return _refuse(look, statement, retry_s=SOURCE_RETRY_S)
+        return _refuse(look, statement, retry_s=_choose_source_retry(look))
     contract = _build_contract(look)
     known = look.old.contract_digest
     if known is not None and known != contract.compute_digest():
@@ -56,7 +58,7 @@ def decide_training(observed: Observed, *, now: datetime, settings: OperatorSett
             f"the contract was {known} when the training was accepted and would be {contract.compute_digest()} now:"
             " the source ConfigMap has changed; put it back, or create a new training"
         )
-        return _refuse(look, Statement.no(AcceptedReason.SOURCE_MISSING, message), retry_s=SOURCE_RETRY_S)
+        return _refuse(look, Statement.no(AcceptedReason.SOURCE_MISSING, message), retry_s=_choose_source_retry(look))
     return _decide_accepted(look, contract)
 
 
@@ -77,6 +79,13 @@ def _decide_accepted(look: Look, contract: Contract) -> Decision:
     else:
         decision = decide_underway(look, contract, accepted)
     return replace(decision, apply=participations + decision.apply)
+
+
+def _choose_source_retry(look: Look) -> float:
+    """Chooses when to look again for a source: soon while the training is young, at people's pace later."""
+    created = look.observed.training.metadata.creation_timestamp
+    age_s = (look.now - created).total_seconds() if created is not None else SOURCE_RETRY_S
+    return min(max(age_s, _FIRST_SOURCE_RETRY_S), SOURCE_RETRY_S)
 
 
 def _build_contract(look: Look) -> Contract:

@@ -223,7 +223,7 @@ def test_a_refusal_is_remembered_and_tried_again_later() -> None:
     assert bench.carry_out(decision).news
     (refusal,) = bench.memory.refusals
     assert (refusal.reason, refusal.party) == ("NameTaken", "st-mary")
-    assert bench.carry_out(decision) == Carried(news=False)
+    assert not bench.carry_out(decision).news
     assert bench.done == []
     bench.clock.advance(RETRY_REFUSED_S)
     assert not bench.carry_out(decision).news
@@ -232,6 +232,19 @@ def test_a_refusal_is_remembered_and_tried_again_later() -> None:
     bench.clock.advance(RETRY_REFUSED_S)
     assert bench.carry_out(decision).news
     assert bench.memory.refusals == ()
+
+
+def test_a_refusal_is_tried_again_soon_at_first_and_then_at_peoples_pace() -> None:
+    bench = Bench(old=make_status(), scribe=Scribe(refusals={"NetworkPolicy": TAKEN}))
+    decision = Decision(make_status(), apply=(make_manifest(),))
+    pauses = []
+    for _ in range(6):
+        pause_s = bench.carry_out(decision).retry_s
+        assert bench.done == [("refused", "NetworkPolicy")]
+        assert pause_s is not None
+        bench.clock.advance(pause_s)
+        pauses.append(pause_s)
+    assert pauses == [1, 2, 4, 8, 10, 10]
 
 
 def test_one_refusal_does_not_keep_the_rest_back() -> None:

@@ -15,6 +15,7 @@ from splittraining.api.report import PartyState
 from splittraining.plan.endings import PATIENCE
 from splittraining.plan.observed import ObservedPod, Source
 from splittraining.plan.reconcile import SOURCE_RETRY_S
+from support.builders import a_vanilla_training
 from support.observed import PARTIES, a_look
 from support.world import World
 
@@ -155,6 +156,15 @@ def test_a_source_that_comes_later_is_found_though_nobody_tells():
     world.live(5)
     world.change_unseen(source=a_look().source).live(SOURCE_RETRY_S - 6)
     assert world.objects == {}
+    assert jobs(world.live(1)) == all_jobs(1)
+
+
+def test_a_source_that_comes_a_moment_after_its_training_is_found_at_once():
+    young = a_vanilla_training().with_value("metadata.creationTimestamp", NOW.isoformat())
+    missing = Source(problem="ConfigMap xray-code is not there")
+    world = World(replace(a_look(), training=young, participations=(), source=missing))
+    world.live(0.5)
+    world.change_unseen(source=a_look().source)
     assert jobs(world.live(1)) == all_jobs(1)
 
 
