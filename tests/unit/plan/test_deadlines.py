@@ -16,7 +16,7 @@ from splittraining.plan.endings import PATIENCE
 from splittraining.plan.observed import ObservedPod, Source
 from splittraining.plan.reconcile import SOURCE_RETRY_S
 from support.builders import a_vanilla_training
-from support.observed import PARTIES, a_look
+from support.observed import NOW, PARTIES, a_look
 from support.world import World
 
 DAY_S = 86400
