@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 
 from cluster import kind, node
 from image_builder.cache import find_cache
+from support.house_support import ROOT
 from support.installation import Installation, Room, list_archives, read_images, run_cluster
 
-NAME = "e2e"
+# Two checkouts on one machine do not meet.
+NAME = f"e2e-{zlib.crc32(str(ROOT).encode()):08x}"
 FORM = os.environ.get("CLUSTER") or "node"
 # For whoever writes these tests: the cluster stays, and is taken as it is.
 KEPT = bool(os.environ.get("KEEP_CLUSTER"))

@@ -19,6 +19,7 @@ from splittraining.party.wire.grpc_client import dial
 from splittraining.party.wire.progress import Progress
 from splittraining.pki.bundle import TrustBundle
 from splittraining.pki.ca import SiteCA
+from splittraining.pki.live import LiveCredentials
 from splittraining.pki.tls import build_client_context
 from support.installation import RELEASE, SYSTEM, Installation, Room, get_state, read_hospitals
 from support.pki_support import Site, current_time
@@ -107,7 +108,7 @@ def test_a_leaf_of_another_training_opens_no_stream(room: Room, training: dict[s
         pytest.raises(IdentityRefused, match=rf"run/another-run/party/st-mary.*Allowed:.*run/{run_id}/party/st-mary"),
     ):
         dial(
-            stranger,
+            LiveCredentials(stranger),
             Endpoint(host="127.0.0.1", port=port),
             PartyIdentity(DOMAIN, run_id, "server"),
             progress=Progress(),

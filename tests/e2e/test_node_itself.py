@@ -13,7 +13,6 @@ from cluster.namespaces import CGROUPS
 from image_builder.cache import find_cache
 from support.installation import run_cluster
 
-SECOND = "e2e-second"
 FOLDER = find_cache(os.environ, "clusters")
 
 
@@ -34,22 +33,23 @@ def list_traces(name: str) -> list[str]:
 def test_a_second_cluster_lives_beside_the_first_and_leaves_nothing(cluster: node.Cluster | KindCluster) -> None:
     if isinstance(cluster, KindCluster):
         pytest.skip("kind keeps its own promises")
+    name = f"{cluster.name}-b"
     try:
-        said = run_cluster("up", SECOND)
-        second = node.find_cluster(FOLDER, SECOND)
+        said = run_cluster("up", name)
+        second = node.find_cluster(FOLDER, name)
         assert second is not None
         assert str(second.kubeconfig) in said
-        assert list_traces(SECOND)
+        assert list_traces(name)
         assert second.number != cluster.number
         for one in (cluster, second):
             (seen,) = one.client.list("/api/v1/nodes")
             assert seen["metadata"]["name"] == one.name
             assert seen["status"]["allocatable"]["nvidia.com/gpu"] == "4"
-        assert run_cluster("up", SECOND) == said
-        again = node.find_cluster(FOLDER, SECOND)
+        assert run_cluster("up", name) == said
+        again = node.find_cluster(FOLDER, name)
         assert again == second
-        assert {cluster.name, SECOND} <= {line.split()[0] for line in run_cluster("status", SECOND).splitlines()}
+        assert {cluster.name, name} <= {line.split()[0] for line in run_cluster("status", name).splitlines()}
     finally:
-        run_cluster("down", SECOND)
-    assert list_traces(SECOND) == []
+        run_cluster("down", name)
+    assert list_traces(name) == []
     assert cluster.client.is_up()
