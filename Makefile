@@ -126,7 +126,7 @@ test: setup ## Run the tests that need nothing but Python (3 minutes on 2 cores)
 
 .PHONY: test-api
 test-api: setup ## Run the ones that need a real API server (builds it once: cluster-binaries)
-	$(BIN)/python -m pytest -m api -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m api -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: test-e2e
 test-e2e: setup images-for-tests ## Run the ones that need a whole node: install, apply, Complete, faults (as root)

@@ -106,6 +106,11 @@ class FaultyProxy:
                 return fault
         return None
 
+    def _run(self, ready: threading.Event) -> None:
+        # A runner lets the loop go on until what was closed is closed: connections end a turn after they are told to.
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve(ready))
+
     async def _serve(self, ready: threading.Event) -> None:
         limits = ClientTimeout(total=None)
         async with ClientSession(timeout=limits, connector=TCPConnector(ssl=self._tls, limit=0)) as session:
@@ -173,7 +178,7 @@ class FaultyProxy:
     def running(self) -> Iterator[FaultyProxy]:
         """Serves in a thread until the context ends."""
         ready = threading.Event()
-        thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve(ready)), daemon=True)
+        thread = threading.Thread(target=lambda: self._run(ready), daemon=True)
         thread.start()
         try:
             assert ready.wait(_PATIENCE_S)
@@ -181,4 +186,4 @@ class FaultyProxy:
         finally:
             self._loop.call_soon_threadsafe(self._over.set)
             thread.join(_PATIENCE_S)
-            self._loop.close()
+            assert not thread.is_alive()
