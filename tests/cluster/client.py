@@ -60,31 +60,9 @@ class Client:
     token: str = ""
 
     def call(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content_type: str = JSON,
-        timeout_s: float = 20,
+        self, method: str, path: str, body: object = None, *, content_type: str = JSON, timeout_s: float = 20
     ) -> tuple[int, Any]:
         """Makes one call; returns status and answer."""
-        status, text = self.call_raw(method, path, body, content_type=content_type, timeout_s=timeout_s)
-        try:
-            return status, json.loads(text)
-        except ValueError:
-            return status, text.decode()
-
-    def call_raw(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content_type: str = JSON,
-        timeout_s: float = 20,
-    ) -> tuple[int, bytes]:
-        """Makes one call; returns status and the answer's bytes."""
         context = ssl.create_default_context(cafile=str(self.authority))
         if self.certificate is not None:
             context.load_cert_chain(*self.certificate)
@@ -93,9 +71,13 @@ class Client:
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
-            return answer.status, answer.read()
+            status, text = answer.status, answer.read()
         finally:
             connection.close()
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text.decode()
 
     def is_up(self) -> bool:
         """Tells whether the API server is ready."""

@@ -7,9 +7,8 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +116,12 @@ class Installation:
         return Room(self, namespace)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Room:
     """A namespace with trainings."""
 
     installation: Installation
     namespace: str
-    applied_at_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def client(self) -> Client:
@@ -144,9 +142,7 @@ class Room:
     def apply(self, *manifests: Mapping[str, Any]) -> None:
         """Applies objects here."""
         for manifest in manifests:
-            placed = {**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}}
-            self.client.apply(placed)
-            self.applied_at_s[placed["metadata"]["name"]] = time.monotonic()
+            self.client.apply({**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}})
 
     def offer(self, claims: Mapping[str, Path]) -> None:
         """Makes claims whose volumes hold folders' files."""
