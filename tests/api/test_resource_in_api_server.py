@@ -24,7 +24,7 @@ MERGE = "application/merge-patch+json"
 _NUMBERS = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rules(server: ApiServer) -> ApiServer:
     server.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     return server
