@@ -88,8 +88,10 @@ class Place:
             for obj in self.server.get(path.format(self.namespace) + query)["items"]
         }
 
-    def wait_for_children(self, number: int = NUM_CHILDREN) -> dict[tuple[str, str], dict[str, Any]]:
-        wait_until(f"{number} children", lambda: len(self.list_children()) >= number)
+    def wait_for_children(
+        self, number: int = NUM_CHILDREN, *, patience_s: float = 60
+    ) -> dict[tuple[str, str], dict[str, Any]]:
+        wait_until(f"{number} children", lambda: len(self.list_children()) >= number, patience_s=patience_s)
         children = self.list_children()
         assert len(children) == number, sorted(children)
         return children

@@ -133,8 +133,9 @@ def test_a_controller_that_dies_after_every_single_write_ends_where_an_undisturb
 ) -> None:
     place.start("operator-a", DIE_AFTER_EVERY_WRITE="yes")
     place.apply_training()
-    place.wait_for_children()
-    wait("what each institution is told", lambda: list_told_states(place) == ["Starting"] * 3)
+    place.wait_for_children(patience_s=300)  # each of them by a process of its own, one after the other
+    told = "what each institution is told"
+    wait(told, lambda: list_told_states(place) == ["Starting"] * 3, patience_s=120)
     children = place.list_children()
     wait_for_renewals(place, wait, 20)
     assert place.list_children() == children

@@ -12,12 +12,14 @@ import json
 import re
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 
 _PASSED_ON = ("Authorization", "Content-Type", "Accept")
@@ -62,6 +64,7 @@ class FaultyProxy:
     """
 
     def __init__(self, port: int, authority: Path) -> None:
+        self._port = port
         self._target = f"https://127.0.0.1:{port}"
         self._tls = ssl.create_default_context(cafile=str(authority))
         self._faults: tuple[Fault, ...] = ()
@@ -129,6 +132,14 @@ class FaultyProxy:
             for event in self._watches:
                 event.set()
             await runner.cleanup()
+        await self._wait_for_ends()
+
+    async def _wait_for_ends(self) -> None:
+        """Waits for the connections that were closed: TLS ends when the other side has said goodbye too."""
+        ends_at = time.monotonic() + _PATIENCE_S
+        while any(each.raddr and each.raddr.port == self._port for each in psutil.Process().net_connections("tcp")):
+            assert time.monotonic() < ends_at, "connections to the API server that do not end"
+            await asyncio.sleep(0.01)
 
     async def _handle(self, session: ClientSession, request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -142,8 +153,9 @@ class FaultyProxy:
         async with session.request(request.method, url, data=body or None, headers=headers) as answer:
             if fault is not None:
                 await answer.read()
-                assert request.transport is not None
-                request.transport.abort()
+                if request.transport is not None:  # else whoever asked has given up already
+                    request.transport.abort()
+                return web.Response()
             response = web.StreamResponse(status=answer.status)
             response.content_type = answer.content_type
             await response.prepare(request)
