@@ -16,6 +16,7 @@ from cluster.light import ApiServer, running_api_server
 from support.builders import a_vanilla_training
 from support.helm import helm  # noqa: F401 - a fixture
 from support.house_support import ROOT
+from support.marks import mark_tests_below
 from support.operators import OPERATORS, OperatorProcess, list_writes, start_operator
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -37,10 +38,7 @@ _NUMBERS = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.api)
+    mark_tests_below(Path(__file__).parent, items, pytest.mark.api)
 
 
 @pytest.fixture(scope="session")

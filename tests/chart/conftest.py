@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.helm import helm  # noqa: F401 - a fixture
+from support.marks import mark_tests_below
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.api)
+    mark_tests_below(Path(__file__).parent, items, pytest.mark.api)

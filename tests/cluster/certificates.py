@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,24 +89,29 @@ def write_kubeconfig(path: Path, server: str, certificates: Path, user: str) -> 
     """Writes how a user reaches the API server; the file holds the user's key, so only its owner reads it."""
     read = {name: base64.b64encode((certificates / name).read_bytes()).decode() for name in
             ("ca.crt", f"{user}.crt", f"{user}.key")}  # fmt: skip
+    cluster = {"server": server, "certificate-authority-data": read["ca.crt"]}
+    rights = {"client-certificate-data": read[f"{user}.crt"], "client-key-data": read[f"{user}.key"]}
+    path.touch(mode=0o600)
+    path.write_text(render_kubeconfig(user, cluster, rights))
+
+
+def render_kubeconfig(user: str, cluster: Mapping[str, str], rights: Mapping[str, str]) -> str:
+    """Renders a kubeconfig of one cluster and one user.
+
+    Args:
+        user: What the user is called.
+        cluster: Where it is, and what vouches for it.
+        rights: What the user shows.
+    """
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
-        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority-data": read["ca.crt"]}}],
-        "users": [
-            {
-                "name": user,
-                "user": {
-                    "client-certificate-data": read[f"{user}.crt"],
-                    "client-key-data": read[f"{user}.key"],
-                },
-            }
-        ],
+        "clusters": [{"name": "test", "cluster": dict(cluster)}],
+        "users": [{"name": user, "user": dict(rights)}],
     }
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(document, indent=2))
+    return json.dumps(document, indent=2)
 
 
 def _begin(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 60.0
+_ANSWER_PATIENCE_S = 20.0
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 _CORE = {"v1": "/api/v1"}
@@ -59,14 +60,12 @@ class Client:
     certificate: tuple[Path, Path] | None = None
     token: str = ""
 
-    def call(
-        self, method: str, path: str, body: object = None, *, content_type: str = JSON, timeout_s: float = 20
-    ) -> tuple[int, Any]:
+    def call(self, method: str, path: str, body: object = None, *, content_type: str = JSON) -> tuple[int, Any]:
         """Makes one call; returns status and answer."""
         context = ssl.create_default_context(cafile=str(self.authority))
         if self.certificate is not None:
             context.load_cert_chain(*self.certificate)
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout_s, context=context)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=_ANSWER_PATIENCE_S, context=context)
         headers = {"Content-Type": content_type} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)

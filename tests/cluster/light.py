@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.binaries import find_builder
-from cluster.certificates import write_service_account_key
+from cluster.certificates import render_kubeconfig, write_service_account_key
 from cluster.client import JSON, Client, wait_until
 
 ADMIN = "admin"
@@ -78,18 +78,7 @@ class ApiServer:
         path = self.folder / f"kubeconfig-{user}"
         authority = str(self.folder / "certs" / "apiserver.crt")
         server = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": authority}
-        path.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "test",
-                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
-                    "clusters": [{"name": "test", "cluster": server}],
-                    "users": [{"name": user, "user": {"token": token}}],
-                }
-            )
-        )
+        path.write_text(render_kubeconfig(user, server, {"token": token}))
         return path
 
     def restart(self) -> None:

@@ -13,6 +13,7 @@ from cluster import kind, node
 from image_builder.cache import find_cache
 from support.house_support import ROOT
 from support.installation import Installation, Room, list_archives, read_images, run_cluster
+from support.marks import mark_tests_below
 
 # Two checkouts on one machine do not meet.
 NAME = f"e2e-{zlib.crc32(str(ROOT).encode()):08x}"
@@ -22,10 +23,7 @@ KEPT = bool(os.environ.get("KEEP_CLUSTER"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
+    mark_tests_below(Path(__file__).parent, items, pytest.mark.e2e)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.client import wait_until
 from support.house_support import ROOT
-from support.installation import CHART, RELEASE, SYSTEM, Installation, Room, get_state, read_hospitals
+from support.installation import CHART, FOR_A_WHILE, RELEASE, SYSTEM, Installation, Room, get_state, read_hospitals
 
 ACCOUNT = f"--as=system:serviceaccount:{SYSTEM}:{RELEASE}-operator"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{RELEASE}-operator"
@@ -86,7 +86,7 @@ def test_a_training_goes_on_through_an_upgrade_from_the_previous_chart_and_back(
 
 def test_uninstalling_leaves_trainings_as_they_are_and_nothing_stuck(room: Room) -> None:
     installation = room.installation
-    hospitals = read_hospitals(rounds=5000)
+    hospitals = read_hospitals(rounds=FOR_A_WHILE)
     hospitals.begin(room)
     room.wait_for_state(hospitals.name, "Running")
     installation.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "120s")

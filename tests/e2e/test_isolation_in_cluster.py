@@ -21,17 +21,12 @@ from splittraining.pki.bundle import TrustBundle
 from splittraining.pki.ca import SiteCA
 from splittraining.pki.live import LiveCredentials
 from splittraining.pki.tls import build_client_context
-from support.installation import RELEASE, SYSTEM, Installation, Room, get_state, read_hospitals
+from support.installation import RELEASE, SYSTEM, Installation, Room, begin_lasting, get_state
 from support.pki_support import Site, current_time
 
 PORT = 7443
 DOMAIN = "cluster.local"
-FOR_A_WHILE = 5000
 DIAL = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5); print('open')"
-
-
-def is_training(seen: dict[str, Any]) -> bool:
-    return get_state(seen) == "Running" and bool(seen["status"].get("progress", {}).get("step"))
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +39,7 @@ def room(installation: Installation) -> Iterator[Room]:
 
 @pytest.fixture(scope="module")
 def training(room: Room) -> dict[str, Any]:
-    hospitals = read_hospitals(rounds=FOR_A_WHILE)
-    hospitals.begin(room)
-    return room.wait_for(hospitals.name, "a trained step", is_training)
+    return begin_lasting(room)
 
 
 def find_address(room: Room) -> str:

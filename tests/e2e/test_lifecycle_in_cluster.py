@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cluster.client import find_condition, wait_until
-from support.installation import Installation, Room, get_state, read_hospitals
+from support.installation import FOR_A_WHILE, Installation, Room, begin_lasting, get_state, is_training, read_hospitals
 
 KINDS = (
     "splitparticipations", "jobs", "pods", "services", "serviceaccounts", "configmaps", "networkpolicies",
     "persistentvolumeclaims",
 )  # fmt: skip
-FOR_A_WHILE = 5000
-"""Rounds: more than any of these tests has the patience for."""
-
-
-def is_training(seen: dict[str, Any]) -> bool:
-    return get_state(seen) == "Running" and bool(seen["status"].get("progress", {}).get("step"))
-
-
-def begin_and_wait(room: Room) -> str:
-    hospitals = read_hospitals(rounds=FOR_A_WHILE)
-    hospitals.begin(room)
-    room.wait_for(hospitals.name, "a trained step", is_training)
-    return hospitals.name
 
 
 def list_left(room: Room) -> set[str]:
@@ -33,7 +18,7 @@ def list_left(room: Room) -> set[str]:
 
 
 def test_suspending_ends_the_pods_and_keeps_the_volumes_and_resuming_starts_over(room: Room) -> None:
-    name = begin_and_wait(room)
+    name = begin_lasting(room)["metadata"]["name"]
     claims = {each for each in list_left(room) if each.startswith("persistentvolumeclaim")}
     room.kubectl("patch", "splittraining", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     room.kubectl("wait", f"splittraining/{name}", "--for=condition=Suspended", "--timeout=60s")
@@ -46,7 +31,7 @@ def test_suspending_ends_the_pods_and_keeps_the_volumes_and_resuming_starts_over
 
 
 def test_deleting_in_the_middle_leaves_nothing_but_the_volumes(room: Room) -> None:
-    name = begin_and_wait(room)
+    name = begin_lasting(room)["metadata"]["name"]
     room.kubectl("delete", "splittraining", name, "--wait=true")
 
     def is_clean() -> bool:
@@ -58,7 +43,7 @@ def test_deleting_in_the_middle_leaves_nothing_but_the_volumes(room: Room) -> No
 
 
 def test_the_same_name_at_once_is_another_training_and_gets_to_its_end(room: Room) -> None:
-    name = begin_and_wait(room)
+    name = begin_lasting(room)["metadata"]["name"]
     before = room.get(name)["metadata"]["uid"]
     room.kubectl("delete", "splittraining", name, "--wait=true")
     anew = read_hospitals(rounds=2)
@@ -70,7 +55,7 @@ def test_the_same_name_at_once_is_another_training_and_gets_to_its_end(room: Roo
 
 def test_a_namespace_goes_while_the_operator_is_away(installation: Installation) -> None:
     room = installation.make_room()
-    begin_and_wait(room)
+    begin_lasting(room)
     installation.scale(0)
     try:
         room.remove()

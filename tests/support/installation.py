@@ -26,6 +26,8 @@ IMAGES = ROOT / "build" / "images"
 GROUP = "/apis/splitlearning.dev/v1alpha1"
 NUM_VOLUMES = 9
 """For each namespace: three trainings of three parties."""
+FOR_A_WHILE = 5000
+"""Rounds: more than any test waits for."""
 _PREFIX = "trial-"
 _HELM_PATIENCE = "180s"
 
@@ -293,6 +295,18 @@ class Hospitals:
         """Puts all of it into a namespace."""
         self.lay_out(room)
         room.apply(self.training)
+
+
+def is_training(seen: dict[str, Any]) -> bool:
+    """Tells whether a training has done a step."""
+    return get_state(seen) == "Running" and bool(seen["status"].get("progress", {}).get("step"))
+
+
+def begin_lasting(room: Room) -> dict[str, Any]:
+    """Begins a training that no test has the patience to see the end of; returns it when it has done a step."""
+    hospitals = read_hospitals(rounds=FOR_A_WHILE)
+    hospitals.begin(room)
+    return room.wait_for(hospitals.name, "a trained step", is_training)
 
 
 def read_hospitals(*, rounds: int = 16) -> Hospitals:
