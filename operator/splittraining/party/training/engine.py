@@ -40,6 +40,9 @@ class StepInput:
 Links = Mapping[str, Link]
 """The link to use for each owner name of the wire plan."""
 
+BeforeUpdate = Callable[[StepInput, Links], None]
+"""What is done with the gradients of a step between its backward pass and the optimizer's update."""
+
 
 class StepEngine:
     """Runs steps for one owner.
@@ -99,7 +102,12 @@ class StepEngine:
         return self._plan.loss_stage in self._runners
 
     def train(
-        self, given: StepInput, links: Links, *, while_waiting: Callable[[], None] = lambda: None
+        self,
+        given: StepInput,
+        links: Links,
+        *,
+        while_waiting: Callable[[], None] = lambda: None,
+        before_update: Sequence[BeforeUpdate] = (),
     ) -> float | None:
         """Runs one training step.
 
@@ -107,6 +115,7 @@ class StepEngine:
             given: This party's batch.
             links: The link for each owner this party exchanges values with.
             while_waiting: Called once between the forward and the backward pass, for example to fetch the next batch.
+            before_update: Called in this order once all gradients are there, before the optimizer uses them.
 
         Returns:
             The loss where this party computes it, else None.
@@ -122,6 +131,8 @@ class StepEngine:
         while_waiting()
         loss = self._compute_loss(output, held, given) if self.computes_loss else None
         self._backward(given, links, loss, digest)
+        for prepare in before_update:
+            prepare(given, links)
         self._progress.mark(given.step, "optimizer")
         if self._optimizer is not None:
             self._optimizer.step()

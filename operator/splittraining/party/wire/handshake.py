@@ -14,7 +14,7 @@ from splittraining.api.errors import ContractMismatch, ProtocolViolation
 from splittraining.party.wire.goodbye import PeerSaidGoodbye, build_refusal
 from splittraining.party.wire.message import Message
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Version of the conversation; the frame header has one of its own. docs/wire.md says what each one added."""
 
 _Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]

@@ -65,7 +65,7 @@ def pair() -> Iterator[ChannelPair]:
 
 
 MISFITS: list[tuple[dict[str, Any], type[SplitTrainingError], str, str]] = [
-    ({"protocol_min": 3, "protocol_max": 4}, ProtocolViolation, "versions 3 to 4", f"version {PROTOCOL_VERSION}"),
+    ({"protocol_min": 4, "protocol_max": 5}, ProtocolViolation, "versions 4 to 5", f"version {PROTOCOL_VERSION}"),
     ({"party": "north"}, ProtocolViolation, "party north", f"party {CLIENT}"),
     ({"run_id": "run-2"}, ProtocolViolation, "run run-2", "run run-1"),
     ({"generation": 2}, ProtocolViolation, "generation 2", "generation 1"),
@@ -88,7 +88,7 @@ def test_a_hello_that_does_not_fit_is_refused_with_both_values(
 @pytest.mark.parametrize(
     ("changes", "kind", "given"),
     [
-        ({"protocol": 3}, ProtocolViolation, "version 3"),
+        ({"protocol": 4}, ProtocolViolation, "version 4"),
         ({"party": "mallory"}, ProtocolViolation, "party mallory"),
         ({"run_id": "run-2"}, ProtocolViolation, "run run-2"),
         ({"generation": 9}, ProtocolViolation, "generation 9"),
