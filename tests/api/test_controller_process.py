@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from splittraining.controller.process import EXIT_LEASE_LOST, EXIT_STOPPED
+from support.builders import a_vanilla_training
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/splittraining-controller"
+TRAININGS = "/apis/splitlearning.dev/v1alpha1/namespaces/{}/splittrainings"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices/splittraining-reports"
 BLACKHOLE_S = 60
 Wait = Callable[..., Any]
@@ -115,6 +117,23 @@ def test_somebody_elses_object_is_never_adopted(place: Any, wait: Wait) -> None:
     kept = place.server.get(path)
     assert (kept["metadata"]["uid"], kept["metadata"].get("labels")) == (uid, None)
     assert place.get_training()["metadata"]["uid"] == training["metadata"]["uid"]
+
+
+def test_a_value_that_only_the_api_server_refuses_is_told_by_name(place: Any, wait: Wait) -> None:
+    place.start()
+    toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "value": "a100"}
+    training = a_vanilla_training().with_value("metadata.namespace", place.namespace)
+    training = training.with_value("spec.clients.0.pod", {"tolerations": [toleration]})
+    place.server.create(TRAININGS.format(place.namespace), training.as_manifest())
+
+    def find_refusal() -> Any:
+        conditions = place.get_training().get("status", {}).get("conditions", [])
+        return next((each for each in conditions if each["reason"] == "ObjectInvalid"), None)
+
+    refusal = wait("a refusal", find_refusal)
+    assert (refusal["type"], refusal["status"]) == ("Accepted", "False")
+    assert "Job chest-xray-st-mary" in refusal["message"]
+    assert "value must be empty" in refusal["message"]
 
 
 def test_a_source_that_comes_later_lets_the_training_begin(place: Any, wait: Wait) -> None:

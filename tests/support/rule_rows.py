@@ -535,7 +535,25 @@ TRAINING_ROWS = (
     ),
 )
 
-ROWS: tuple[Row, ...] = (*TOPOLOGY_ROWS, *DATA_ROWS, *TRAINING_ROWS)
+OPERATION_ROWS = tuple(
+    _rows(
+        "spec",
+        "a certificate outlasts the wait for all parties",
+        refused={
+            "a short leaf and the usual wait": VANILLA.with_value("spec.tls.leafDurationSeconds", 1199),
+            "a long wait and a leaf of a day": VANILLA.with_value("spec.startup.readyTimeoutSeconds", 43201),
+        },
+        accepted={
+            "a leaf of twice the wait": VANILLA.with_value("spec.tls.leafDurationSeconds", 1200),
+            "a short leaf and a short wait": VANILLA.with_value("spec.tls.leafDurationSeconds", 600).with_value(
+                "spec.startup.readyTimeoutSeconds", 300
+            ),
+            "neither given": VANILLA,
+        },
+    )
+)
+
+ROWS: tuple[Row, ...] = (*TOPOLOGY_ROWS, *DATA_ROWS, *TRAINING_ROWS, *OPERATION_ROWS)
 
 # ------------------------------------------------------------------------------------------------------------ changes
 

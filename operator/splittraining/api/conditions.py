@@ -50,6 +50,7 @@ class AcceptedReason(enum.StrEnum):
     SOURCE_MISSING = "SourceMissing"
     NOT_INVITED = "NotInvited"  # a party's namespace does not let this training in
     NAME_TAKEN = "NameTaken"  # an object of a needed name exists and is somebody else's
+    OBJECT_INVALID = "ObjectInvalid"  # the API server does not take an object that is needed
 
 
 class ApprovedReason(enum.StrEnum):

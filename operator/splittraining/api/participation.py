@@ -91,7 +91,7 @@ class ParticipationStatus(StatusDocument):
     observed_generation: Tally = 0
     """Generation of the spec that this status is about."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), ListMap("type")] = ()
-    """Statements about the party."""
+    """What of the training is this party's business: Approved, Suspended, Complete, Failed."""
     job: Annotated[str, Field(max_length=63)] = ""
     """Name of its Job of the attempt under way."""
     attempt: Tally = 0

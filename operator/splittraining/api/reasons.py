@@ -50,6 +50,10 @@ ADVICE: Mapping[tuple[ConditionType, enum.StrEnum], tuple[str, str]] = MappingPr
             "An object of a name that is needed exists and belongs to somebody else; it is never adopted.",
             "Delete or rename that object.",
         ),
+        (ConditionType.ACCEPTED, AcceptedReason.OBJECT_INVALID): (
+            "The API server does not take an object that the manifest leads to: a toleration, say, or an old CRD.",
+            "Correct what its message names, in a new training; upgrade Kubernetes or the CRDs if they are old.",
+        ),
         (ConditionType.APPROVED, ApprovedReason.APPROVED): ("Every institution agreed.", NOTHING),
         (ConditionType.APPROVED, ApprovedReason.NOT_REQUIRED): (
             "All parties run in the training's own namespace.",

@@ -6,7 +6,8 @@ since somebody wrote in between, nothing else is done either and the training is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -144,7 +145,27 @@ class Memory:
         """What was refused at the last try, each once."""
         return tuple(dict.fromkeys(tried.refusal for tried in self.refused.values()))
 
-    def note(self, identity: Identity, refusal: Refusal, now: float) -> None:
+    @contextlib.contextmanager
+    def noting(
+        self, identity: Identity, now: float, *, party: str = "", closed: dict[str, WriteRefused] | None = None
+    ) -> Iterator[None]:
+        """Notes whether the write inside is refused, which then keeps nothing else back.
+
+        Args:
+            identity: What is written.
+            now: The moment.
+            party: Whose object it is.
+            closed: Takes in namespaces that refuse everything.
+        """
+        try:
+            yield
+            self.refused.pop(identity, None)
+        except WriteRefused as refused:
+            self._note(identity, Refusal(refused.reason, refused.message, party), now)
+            if closed is not None and refused.reason in _WHOLE_NAMESPACE:
+                closed[identity[1]] = refused
+
+    def _note(self, identity: Identity, refusal: Refusal, now: float) -> None:
         """Notes that a write was refused, and for how long it is left alone."""
         before = self.refused.get(identity)
         pause_s = FIRST_RETRY_REFUSED_S if before is None else min(2 * before.pause_s, RETRY_REFUSED_S)
@@ -234,22 +255,16 @@ class Executor:
             wanted = status.model_copy(update={"observed_generation": generation}).as_json_object()
             if (seen.get("status") or {}) == wanted or memory.must_wait(identity, now):
                 continue
-            try:
+            with memory.noting(identity, now):
                 await self._writer.write_status(seen, wanted)
-                memory.refused.pop(identity, None)
-            except WriteRefused as refused:
-                memory.note(identity, Refusal(refused.reason, refused.message), now)
 
     async def _delete_all(self, deletions: Sequence[tuple[Identity, Reference]], memory: Memory) -> None:
         now = self._monotonic_s()
         for identity, reference in deletions:
             if memory.must_wait(identity, now):
                 continue
-            try:
+            with memory.noting(identity, now):
                 await self._writer.delete(reference)
-                memory.refused.pop(identity, None)
-            except WriteRefused as refused:
-                memory.note(identity, Refusal(refused.reason, refused.message), now)
 
     async def _apply_all(self, manifests: Sequence[Manifest], scene: Scene, memory: Memory) -> None:
         closed: dict[str, WriteRefused] = {}  # namespaces that refuse everything
@@ -259,16 +274,11 @@ class Executor:
             namespace = identity[1]
             if memory.must_wait(identity, now) or _is_held_back(identity, memory):
                 continue
-            try:
+            party = manifest["metadata"].get("labels", {}).get(PARTY_LABEL, "")
+            with memory.noting(identity, now, party=party, closed=closed):
                 if namespace in closed:
                     raise closed[namespace]
                 await self._apply(manifest, scene, memory)
-                memory.refused.pop(identity, None)
-            except WriteRefused as refused:
-                party = manifest["metadata"].get("labels", {}).get(PARTY_LABEL, "")
-                memory.note(identity, Refusal(refused.reason, refused.message, party), now)
-                if refused.reason in _WHOLE_NAMESPACE:
-                    closed[namespace] = refused
 
     async def _apply(self, manifest: Manifest, scene: Scene, memory: Memory) -> None:
         identity, digest, now = _identify(manifest), compute_digest(manifest), self._monotonic_s()

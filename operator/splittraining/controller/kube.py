@@ -16,9 +16,11 @@ from splittraining.cluster.errors import (
     ApiError,
     Conflict,
     Forbidden,
+    Invalid,
     NamespaceTerminating,
     NotFound,
     QuotaExceeded,
+    TypedPatchFailed,
 )
 from splittraining.cluster.events import build_event, record_event
 from splittraining.cluster.resources import (
@@ -146,8 +148,8 @@ class Cluster:
         except Conflict as error:
             await self._look_again(resource, namespace, name)
             raise Outdated from error
-        except (Forbidden, NameTaken) as error:
-            raise _name_refusal(error, namespace) from error
+        except (Forbidden, Invalid, NameTaken, TypedPatchFailed) as error:
+            raise _name_refusal(error, namespace, what=f"{resource.kind} {name}") from error
         self._take(resource, applied)
         return applied
 
@@ -273,8 +275,10 @@ def _has_digest_of(existing: ApiObject, manifest: Manifest) -> bool:
     return bool(known == manifest["metadata"]["annotations"][APPLIED_DIGEST_ANNOTATION])
 
 
-def _name_refusal(error: ApiError, namespace: str) -> WriteRefused:
+def _name_refusal(error: ApiError, namespace: str, *, what: str = "an object") -> WriteRefused:
     """Names what people can do something about."""
+    if isinstance(error, Invalid | TypedPatchFailed):
+        return WriteRefused("ObjectInvalid", f"the API server does not take {what} of {namespace!r}: {error.said}")
     if isinstance(error, NameTaken):
         return WriteRefused("NameTaken", error.said)
     if isinstance(error, NamespaceTerminating):

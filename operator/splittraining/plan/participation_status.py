@@ -18,6 +18,9 @@ from splittraining.plan.manifests.metadata import get_child_name
 
 READY = "Ready"
 
+_TOLD = (ConditionType.APPROVED, ConditionType.SUSPENDED, ConditionType.COMPLETE, ConditionType.FAILED)
+"""Conditions of the training that are each party's business; their messages may name other institutions."""
+
 
 def build_participation_statuses(
     training: SplitTraining, status: SplitTrainingStatus
@@ -35,6 +38,11 @@ def _build_status(training: SplitTraining, status: SplitTrainingStatus, party: P
     progressing = find_condition(status, ConditionType.PROGRESSING)
     state = progressing.reason if progressing is not None else ""
     return ParticipationStatus(
+        conditions=tuple(
+            condition.model_copy(update={"message": "", "observed_generation": 0})
+            for condition in status.conditions
+            if condition.type in _TOLD
+        ),
         job=build_job_name(get_child_name(training, party.name), status.attempt) if party.pod else "",
         attempt=status.attempt,
         restarts=party.restarts,

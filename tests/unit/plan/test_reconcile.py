@@ -131,6 +131,16 @@ def test_a_namespace_that_lets_nobody_in_is_told_and_forgotten_once_it_does():
 # --- the good way -----------------------------------------------------------------------------------------------------
 
 
+def test_each_party_is_told_how_the_training_ends_and_nothing_of_others():
+    world = World()
+    world.settle()
+    told = world.told["st-mary"].conditions
+    assert [each.type for each in told] == ["Approved", "Suspended", "Complete", "Failed"]
+    assert {each.message for each in told} == {""}
+    times = {each.type: each.last_transition_time for each in world.status.conditions}
+    assert {each.type: each.last_transition_time for each in told}.items() <= times.items()
+
+
 def test_participations_come_first_then_their_objects_then_jobs():
     world = World()
     order = []
