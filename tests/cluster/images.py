@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cluster.commands import run_command
 from cluster.components import CONTAINERD_SOCKET
 from cluster.namespaces import ENVIRONMENT, Holder
 from cluster.refusal import ClusterRefused
@@ -116,14 +117,18 @@ def _import_images(root: Path, programs: Mapping[str, Path], archives: Sequence[
             )
         try:
             control = ["ctr", "-a", f"{folder}/socket", *_NAMESPACE]
+
+            def ctr(*words: str) -> str:
+                return run_command(words, inside=control, environment=ENVIRONMENT)
+
             _wait_for(containerd, [*control, "version"], folder / "log")
             for name, program in programs.items():
                 _write_image(name, program, folder)
-                _run([*control, "images", "import", str(folder / f"{name}.tar")])
-                written = _run([*control, "images", "ls", "-q", f"name~={name}"]).split()[0]
-                _run([*control, "images", "tag", written, f"localhost/{name}:1"])
+                ctr("images", "import", str(folder / f"{name}.tar"))
+                written = ctr("images", "ls", "-q", f"name~={name}").split()[0]
+                ctr("images", "tag", written, f"localhost/{name}:1")
             for archive in archives:
-                _run([*control, "images", "import", str(archive)])
+                ctr("images", "import", str(archive))
         finally:
             containerd.terminate()
             containerd.wait(_PATIENCE_S)
@@ -144,10 +149,3 @@ def _wait_for(containerd: subprocess.Popen[bytes], probe: list[str], log: Path) 
         if containerd.poll() is not None or time.monotonic() > ends_at:
             raise ClusterRefused(f"containerd does not start: {log.read_text()[-2000:]}")
         time.sleep(0.1)
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    if done.returncode != 0:
-        raise ClusterRefused(f"`{' '.join(command[-3:])}` ended with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,27 +16,12 @@ import yaml
 
 from cluster.binaries import KUBERNETES
 from cluster.client import Client
+from cluster.commands import run_command
 from cluster.images import read_reference
-from cluster.refusal import ClusterRefused
 from cluster.volumes import NUM_VOLUMES, build_claimed_volume, build_volume
 
 NODE_IMAGE = f"kindest/node:v{KUBERNETES}"
 _VOLUMES = "/var/local/splittraining"  # on the node
-
-
-def run_command(command: Sequence[str]) -> str:
-    """Runs a command and returns what it printed.
-
-    Raises:
-        ClusterRefused: It failed; the message has what it said.
-    """
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise ClusterRefused(f"{command[0]}: {error.strerror}. To do: install kind and Docker") from error
-    if done.returncode != 0:
-        raise ClusterRefused(f"`{' '.join(command[:3])}` ended with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def list_create(name: str, kubeconfig: Path) -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.addresses import Addresses
+from cluster.commands import run_command
 from cluster.refusal import ClusterRefused
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -66,12 +67,7 @@ class Holder:
         Raises:
             ClusterRefused: It failed; the message has what it said.
         """
-        done = subprocess.run(
-            self.enter(*command), input=text, capture_output=True, text=True, env=ENVIRONMENT, check=False
-        )
-        if done.returncode != 0:
-            raise ClusterRefused(f"`{' '.join(command[:4])}` ended with {done.returncode}: {done.stderr.strip()}")
-        return done.stdout
+        return run_command(command, inside=self.enter(), text=text, environment=ENVIRONMENT)
 
     def end(self) -> None:
         """Ends it, and with it everything inside; returns when it is gone."""

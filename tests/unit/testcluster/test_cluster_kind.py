@@ -71,11 +71,6 @@ def test_taking_down_names_the_cluster(tmp_path: Path):
                               str(tmp_path / "trial" / "kubeconfig")]]  # fmt: skip
 
 
-def test_a_command_that_is_not_there_is_told_by_name():
-    with pytest.raises(ClusterRefused, match="install kind and Docker"):
-        kind.run_command(["no-such-command-here"])
-
-
 def test_a_kubeconfig_of_kind_is_read(tmp_path: Path):
     text = base64.b64encode(b"pem").decode()
     path = tmp_path / "kubeconfig"
