@@ -30,7 +30,8 @@ def compute_expected(case: Case, plan: WirePlan, client: str) -> tuple[dict[str,
     payload, frames = {"sent": 0, "received": 0}, {"sent": 0, "received": 0}
     batch_size = spec["training"]["batchSize"]
     for part, is_training in (("train", True), ("test", False)):
-        (column, *_) = case.tables[client][part].values()
+        tables = next(iter(case.tables.values())) if is_joint else case.tables[client]
+        (column, *_) = tables[part].values()
         for rows in list_batches(len(column), batch_size) * rounds:
             for transfer in plan.iterate_transfers(training=is_training):
                 for direction, party in (("sent", transfer.sender), ("received", transfer.receiver)):

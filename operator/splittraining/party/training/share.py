@@ -18,6 +18,7 @@ from splittraining.party.training.optimizer import (
     export_optimizer_state,
     import_optimizer_state,
 )
+from splittraining.party.training.relays import check_consent
 from splittraining.party.training.results import build_manifest, write_result
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
 from splittraining.party.training.stage import StageRunner
@@ -48,6 +49,7 @@ class ModelShare:
         self.wire_plan: WirePlan = cut.wire_plan
         self.report: PlanReport = cut.report
         check_pinned_plan(contract, cut.wire_plan)
+        check_consent(contract, cut.wire_plan)
         cut.keep_only(owner)
         segments = [segment for segment in cut.segments if segment.owner == owner]
         for segment in segments:
