@@ -105,7 +105,8 @@ def _render_bytes(plan: WirePlan, training: SplitTraining, train_rows: Mapping[s
     text = f"Payload bytes\n\n{table}"
     per_round = compute_round_bytes(plan, training, train_rows)
     if per_round is None:
-        missing = ", ".join(client.name for client in training.spec.clients if client.name not in train_rows)
+        holders = [client.name for client in training.spec.clients if client.data is not None]
+        missing = ", ".join(name for name in holders if name not in train_rows)
         return f"{text}\n\nBytes per round: the rows of {missing} are not known here; name their folders with --volume."
     rows = [[f"{sender} → {receiver}", str(size), render_size(size)] for (sender, receiver), size in per_round.items()]
     return f"{text}\n\n{render_table(['link', 'round of training', ''], rows)}"

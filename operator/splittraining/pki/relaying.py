@@ -42,8 +42,9 @@ class Direction:
 class _Numbered:
     """The key of one direction, and the number of the next frame."""
 
-    def __init__(self, pair_key: bytes, direction: Direction) -> None:
+    def __init__(self, pair_key: bytes, direction: Direction, *, max_frames: int = MAX_FRAMES) -> None:
         assert len(pair_key) == PAIR_KEY_BYTES
+        self._max_frames = max_frames
         self._direction = direction
         self._purpose = render_canonical_json({"label": "splittraining/relayed-frame/v1", **asdict(direction)})
         self._cipher = AESGCM(HKDF(hashes.SHA256(), _KEY_BYTES, salt=None, info=self._purpose).derive(pair_key))
@@ -54,10 +55,10 @@ class _Numbered:
 
     def _begin(self, header: bytes) -> tuple[bytes, bytes]:
         """Returns nonce and associated data of the next frame."""
-        if self._number >= MAX_FRAMES:
+        if self._number >= self._max_frames:
             raise ProtocolViolation(
                 f"{self._direction.sender} has sealed {self._number} frames for {self._direction.recipient}",
-                allowed=f"{MAX_FRAMES} frames in one generation",
+                allowed=f"{self._max_frames} frames in one generation",
                 remedy="train on in a new training",
             )
         number = self._number.to_bytes(_NONCE_BYTES, "little")
