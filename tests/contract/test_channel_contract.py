@@ -14,6 +14,7 @@ from splittraining.party.wire.channel import ChannelSettings
 from splittraining.party.wire.frame import (
     FRAME_LIMIT_BYTES,
     HEADER_BYTES,
+    RELAY_LIMIT_BYTES,
     FrameType,
     Header,
     get_body,
@@ -68,6 +69,16 @@ def test_both_sides_may_write_32_mib_before_they_read(pair: ChannelPair) -> None
 def test_a_frame_longer_than_allowed_is_not_sent(pair: ChannelPair) -> None:
     with pytest.raises(ProtocolViolation, match=str(FRAME_LIMIT_BYTES)):
         pair.client.send(bytes(FRAME_LIMIT_BYTES + 1))
+
+
+def test_the_longest_frame_of_all_arrives(pair: ChannelPair) -> None:
+    body = bytes(range(256)) * (RELAY_LIMIT_BYTES // 256)
+    longest = render_frame(Header(FrameType.RELAY, size_bytes=RELAY_LIMIT_BYTES), body.ljust(RELAY_LIMIT_BYTES, b"!"))
+    assert len(longest) == FRAME_LIMIT_BYTES
+    pair.client.send(longest)
+    assert pair.server.recv(5) == longest
+    pair.server.send(longest)
+    assert pair.client.recv(5) == longest
 
 
 def test_a_clean_goodbye_is_heard_after_everything_before_it(pair: ChannelPair) -> None:

@@ -43,6 +43,19 @@ def test_the_carrier_sees_neither_a_frame_nor_that_two_are_equal() -> None:
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"sender": "lab", "recipient": "clinic"}, id="the other direction"),
+        pytest.param({"generation": 3}, id="the next generation"),
+    ],
+)
+def test_no_key_and_nonce_are_ever_used_twice(changes: dict[str, object]) -> None:
+    """Equal frames of equal numbers would otherwise give equal bytes, and others their difference away."""
+    one, other = (FrameSealer(KEY, direction) for direction in (DIRECTION, replace(DIRECTION, **changes)))
+    assert one.seal(FRAMES[0], HEADER)[:-16] != other.seal(FRAMES[0], HEADER)[:-16]
+
+
+@pytest.mark.parametrize(
     "meddle",
     [
         pytest.param(lambda frames: frames[1:], id="the first one is left out"),
