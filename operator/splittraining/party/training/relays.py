@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from splittraining.api.contract import Cargo, Contract
-from splittraining.api.errors import ContractMismatch, ProtocolViolation
+from splittraining.api.errors import ModelInvalid, ProtocolViolation
 from splittraining.api.wire_plan import Direction, WirePlan
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.wire.channel import Channel
@@ -38,7 +38,7 @@ def check_consent(contract: Contract, wire_plan: WirePlan) -> None:
     """Refuses a wire plan that sends from client to client what the contract's list of links does not name.
 
     Raises:
-        ContractMismatch: naming the value.
+        ModelInvalid: naming the value.
     """
     names = {party.name for party in contract.clients}
     agreed = {(link.sender, link.receiver): link.cargo for link in contract.links}
@@ -46,7 +46,7 @@ def check_consent(contract: Contract, wire_plan: WirePlan) -> None:
         cargo = Cargo.ACTIVATIONS if transfer.direction is Direction.FORWARD else Cargo.GRADIENTS
         between_clients = transfer.sender in names and transfer.receiver in names
         if between_clients and cargo not in agreed.get((transfer.sender, transfer.receiver), ()):
-            raise ContractMismatch(
+            raise ModelInvalid(
                 f"the model's code sends {cargo} {transfer.value.name!r} from {transfer.sender} to {transfer.receiver}",
                 allowed="between clients, what the contract's links name: from each owner to the next",
                 remedy="move the cut points so that nothing skips an owner, or name the value in model.extraCrossings",

@@ -36,7 +36,7 @@ class ModelShare:
         device: Where the segments live.
 
     Raises:
-        ModelInvalid: if the model cannot be cut as the contract says.
+        ModelInvalid: if the model cannot be cut as the contract says, or sends more from client to client.
         ModelCodeFailed: if the model's own code raises.
         ContractMismatch: if the wire plan is not the pinned one.
     """

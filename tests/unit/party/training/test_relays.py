@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from splittraining.api.contract import Cargo, Contract, ContractLink
-from splittraining.api.errors import ContractMismatch, IdentityRefused, ProtocolViolation
+from splittraining.api.errors import IdentityRefused, ModelInvalid, ProtocolViolation
 from splittraining.api.wire_plan import DType, Stage, Value, ValueSource, WirePlan
 from splittraining.party.training.client_line import ClientLine
 from splittraining.party.training.relays import check_consent, find_pairs, open_relayed_links
@@ -61,7 +61,7 @@ def test_a_chain_sends_what_was_agreed() -> None:
 
 
 def test_a_value_that_skips_an_owner_without_consent_is_refused_by_name() -> None:
-    with pytest.raises(ContractMismatch, match=r"sends Activations 'value 0' from clinic to center.*extraCrossings"):
+    with pytest.raises(ModelInvalid, match=r"sends Activations 'value 0' from clinic to center.*extraCrossings"):
         check_consent(CONTRACT, SKIPPING)
 
 
@@ -73,7 +73,7 @@ def test_with_a_crossing_named_it_is_what_was_agreed() -> None:
 def test_gradients_need_consent_as_well() -> None:
     links = [link for link in CONTRACT.links if (link.sender, link.receiver) != ("lab", "clinic")]
     links.append(ContractLink(sender="lab", receiver="clinic", cargo=(Cargo.HAND_OFF,)))
-    with pytest.raises(ContractMismatch, match="sends Gradients 'value 0' from lab to clinic"):
+    with pytest.raises(ModelInvalid, match="sends Gradients 'value 0' from lab to clinic"):
         check_consent(CONTRACT.model_copy(update={"links": tuple(links)}), CHAIN)
 
 
