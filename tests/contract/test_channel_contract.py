@@ -11,7 +11,15 @@ import torch
 from splittraining.api.errors import DataInvalid, PeerFailed, PeerLost, ProtocolViolation, Stalled
 from splittraining.api.wire_plan import Direction, DType
 from splittraining.party.wire.channel import ChannelSettings
-from splittraining.party.wire.frame import CHUNK_BYTES, HEADER_BYTES, FrameType, Header, get_body, render_frame
+from splittraining.party.wire.frame import (
+    FRAME_LIMIT_BYTES,
+    HEADER_BYTES,
+    RELAY_LIMIT_BYTES,
+    FrameType,
+    Header,
+    get_body,
+    render_frame,
+)
 from splittraining.party.wire.goodbye import PeerFinished, PeerSaidGoodbye, build_finished, build_goodbye
 from splittraining.party.wire.link import relay_blob
 from splittraining.party.wire.progress import Progress
@@ -59,8 +67,18 @@ def test_both_sides_may_write_32_mib_before_they_read(pair: ChannelPair) -> None
 
 
 def test_a_frame_longer_than_allowed_is_not_sent(pair: ChannelPair) -> None:
-    with pytest.raises(ProtocolViolation, match=str(HEADER_BYTES + CHUNK_BYTES)):
-        pair.client.send(bytes(HEADER_BYTES + CHUNK_BYTES + 1))
+    with pytest.raises(ProtocolViolation, match=str(FRAME_LIMIT_BYTES)):
+        pair.client.send(bytes(FRAME_LIMIT_BYTES + 1))
+
+
+def test_the_longest_frame_of_all_arrives(pair: ChannelPair) -> None:
+    body = bytes(range(256)) * (RELAY_LIMIT_BYTES // 256)
+    longest = render_frame(Header(FrameType.RELAY, size_bytes=RELAY_LIMIT_BYTES), body.ljust(RELAY_LIMIT_BYTES, b"!"))
+    assert len(longest) == FRAME_LIMIT_BYTES
+    pair.client.send(longest)
+    assert pair.server.recv(5) == longest
+    pair.server.send(longest)
+    assert pair.client.recv(5) == longest
 
 
 def test_a_clean_goodbye_is_heard_after_everything_before_it(pair: ChannelPair) -> None:

@@ -14,11 +14,13 @@ from support.cases import (
     MOMENTUM,
     SGD,
     Case,
+    a_multi_hop_case,
     a_norm_case,
     a_u_net_case,
     a_u_shaped_case,
     a_vanilla_case,
     a_vertical_case,
+    an_extended_case,
 )
 from support.oracle import train_centrally, train_with_private_bottoms
 from support.runs import FinishedRun, run_case
@@ -54,7 +56,7 @@ def assert_equals_plain_pytorch(case: Case, folder: Path) -> None:
         # Only sums over batches differ from one sum over all rows, in their last bits.
         assert evaluated["metrics"] == pytest.approx({**evaluated["metrics"], **plain}, rel=1e-5)
     clients = [client["name"] for client in case.spec["clients"]]
-    if case.spec["topology"] == "Vertical":
+    if case.spec["schedule"]["mode"] == "Joint":
         assert_same_bits(run.merge_segments(["server", *clients]), expected.state)
         return
     for client in clients:  # the ring ends with the same weights at every institution
@@ -73,6 +75,12 @@ def assert_equals_plain_pytorch(case: Case, folder: Path) -> None:
         pytest.param(a_vertical_case(), id="Vertical with a label holder of its own"),
         pytest.param(a_vertical_case(label_at="ward"), id="Vertical with labels at a data holder"),
         pytest.param(a_vertical_case(label_at="server"), id="Vertical with labels at the server"),
+        pytest.param(a_multi_hop_case(), id="four owners in a chain with a label holder of its own"),
+        pytest.param(a_multi_hop_case(optimizer=ADAM, label_at="clinic"), id="four owners, labels at the first"),
+        pytest.param(
+            a_multi_hop_case(label_at="center", skip=True), id="four owners, one value past a hop, labels at a hop"
+        ),
+        pytest.param(an_extended_case(), id="ExtendedVanilla with a label holder of its own"),
         pytest.param(a_u_net_case(), id="U-Net with skips in a U-shape"),
         pytest.param(a_norm_case(dropout="0.0"), id="BatchNorm on both sides of the cut", marks=pytest.mark.slow),
         pytest.param(a_case_of_patches(), id="a cut value that lies transposed in memory"),
@@ -94,7 +102,11 @@ def test_vanilla_equals_plain_pytorch(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["SGD", "momentum and weight decay", "Adam"])
-@pytest.mark.parametrize("build", [a_u_shaped_case, a_vertical_case], ids=["U-shape", "Vertical"])
+@pytest.mark.parametrize(
+    "build",
+    [a_u_shaped_case, a_vertical_case, a_multi_hop_case, an_extended_case],
+    ids=["U-shape", "Vertical", "MultiHop", "ExtendedVanilla"],
+)
 def test_other_topologies_equal_plain_pytorch(build: object, optimizer: Mapping[str, str], tmp_path: Path) -> None:
     assert_equals_plain_pytorch(build(optimizer=optimizer), tmp_path)  # type: ignore[operator]
 
@@ -127,9 +139,15 @@ def test_without_hand_off_every_client_trains_a_bottom_of_its_own(tmp_path: Path
     assert run.read_losses() != with_hand_off.losses
 
 
-def test_the_same_seed_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    case = a_norm_case(dropout="0.3")
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(a_norm_case(dropout="0.3"), id="Vanilla with dropout"),
+        pytest.param(a_multi_hop_case(label_at="server"), id="four owners in a chain", marks=pytest.mark.slow),
+    ],
+)
+def test_the_same_seed_twice_gives_the_same_bytes(case: Case, tmp_path: Path) -> None:
     first, second = (succeed(case, tmp_path / name) for name in ("first", "second"))
-    for party in ("server", "north", "south"):
+    for party in ("server", *(client["name"] for client in case.spec["clients"])):
         path = Path(party) / "result" / "segments.safetensors"
         assert (first.folder / path).read_bytes() == (second.folder / path).read_bytes()

@@ -46,6 +46,31 @@ def test_03_three_institutions_and_a_label_holder_join(tmp_path: Path) -> None:
     assert metrics["auc"] >= 0.97
 
 
+def test_04_a_board_works_on_what_two_institutions_say(tmp_path: Path) -> None:
+    folder, metrics = run_example("04-extended-vanilla-board", tmp_path)
+    assert metrics["accuracy"] >= 0.93
+    assert metrics["auc"] >= 0.96
+    assert list_carried(folder) == {("cytology", "board"), ("pathology", "board"), ("board", "server")}
+
+
+def test_05_four_owners_learn_in_a_chain(tmp_path: Path) -> None:
+    folder, metrics = run_example("05-multi-hop-chain", tmp_path)
+    assert metrics["accuracy"] >= 0.92
+    assert list_carried(folder) == {("clinic", "institute"), ("institute", "university"), ("university", "server")}
+
+
+def list_carried(folder: Path) -> set[tuple[str, str]]:
+    """Returns from whom to whom values of cuts go, by the plan that all parties derived."""
+    plan = json.loads((folder / "server" / "plan.json").read_text("utf-8"))["wirePlan"]
+    owners = [stage["owner"] for stage in plan["stages"]]
+    return {
+        (owners[value["producer"]], owners[consumer])
+        for value in plan["values"]
+        for consumer in value["consumers"]
+        if value["source"] == "Cut"
+    }
+
+
 @pytest.mark.parametrize("folder", sorted(EXAMPLES.iterdir()), ids=lambda folder: folder.name)
 def test_every_example_is_complete_and_accepted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("README.md", "training.yaml", "make_data.py"):

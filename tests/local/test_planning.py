@@ -1,5 +1,6 @@
 """Cutting a model without training: `splittraining plan`."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from splittraining.api.plan_report import PlanReport
 from splittraining.local.accepted import accept_manifest
 from splittraining.local.manifest import load_manifest
 from splittraining.local.planner import cut_model
-from support.cases import Case, a_vanilla_case
+from support.cases import Case, a_multi_hop_case, a_vanilla_case
 from support.local_support import build_launcher
 
 FAULTY = """\
@@ -82,6 +83,25 @@ def test_with_debug_an_error_carries_the_traceback_of_the_process(tmp_path):
     with pytest.raises(ModelCodeFailed) as refused:
         cut_model(accepted, launcher=build_launcher(), debug=True)
     assert "faulty.py" in refused.value.__notes__[0]
+
+
+def test_a_chain_has_a_segment_for_each_owner_and_the_loss_has_none_of_its_own(tmp_path):
+    report = cut(a_multi_hop_case(), tmp_path)
+    assert [(item.owner, item.layers) for item in report.segments] == [
+        ("clinic", ("first",)), ("lab", ("second",)), ("center", ("third",)), ("server", ("last",)), ("registry", ()),
+    ]  # fmt: skip
+    assert sorted(report.wire_plan.compute_link_bytes(1)) == sorted(
+        [
+            *itertools.pairwise(("clinic", "lab", "center", "server", "registry")),
+            *itertools.pairwise(("registry", "server", "center", "lab", "clinic")),
+        ]
+    )
+
+
+def test_what_passes_an_owner_of_a_chain_without_being_named_is_refused_by_name(tmp_path):
+    case = a_multi_hop_case(skip=True).changed(lambda spec: spec["model"].update(extraCrossings=[]))
+    with pytest.raises(ModelInvalid, match=r"sends Activations 'first' from clinic to center.*model\.extraCrossings"):
+        cut(case, tmp_path)
 
 
 @pytest.mark.slow  # a command of its own imports torch anew

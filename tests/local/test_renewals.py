@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,9 @@ from splittraining.intake.errors import Unavailable
 from splittraining.local.runner import Surroundings
 from splittraining.pki.ca import SiteCA
 from support import patient_loss
-from support.cases import MOMENTUM, Case, a_vanilla_case
+from support.cases import MOMENTUM, Case, a_multi_hop_case, a_vanilla_case
 from support.runs import FinishedRun, run_case
 
-CLIENTS = ("north", "south")
-PARTIES = ("server", *CLIENTS)
 NUM_RENEWALS = 6
 LEAF_LIFE = timedelta(seconds=6)
 LOSSES_PER_RENEWAL = 4
@@ -34,17 +32,20 @@ pytestmark = pytest.mark.slow  # leaves of seconds have to end
 class BriefSigner:
     """Signs leaves that end soon, and opens gate n when every party has had its n-th renewal."""
 
-    def __init__(self, ca: SiteCA, clock: Callable[[], datetime], *, life: timedelta, gates: Path) -> None:
+    def __init__(
+        self, ca: SiteCA, clock: Callable[[], datetime], *, life: timedelta, gates: Path, num_parties: int
+    ) -> None:
         self._ca = ca
         self._clock = clock
         self._life = life
         self._gates = gates
+        self._num_parties = num_parties
         self.ends: dict[str, list[datetime]] = defaultdict(list)
 
     async def sign(self, csr_pem: bytes, identity: PartyIdentity) -> bytes:
         leaf_pem = self._ca.issue_leaf(csr_pem, identity, duration=self._life, now=self._clock())
         self.ends[identity.party].append(x509.load_pem_x509_certificate(leaf_pem).not_valid_after_utc)
-        if len(self.ends) == len(PARTIES):
+        if len(self.ends) == self._num_parties:
             (self._gates / str(min(map(len, self.ends.values())) - 1)).touch()
         return leaf_pem
 
@@ -63,36 +64,50 @@ class RefusingSigner(BriefSigner):
         return await super().sign(csr_pem, identity)
 
 
-def a_patient_case(gates: Path) -> Case:
+def a_patient_case(case: Case, gates: Path) -> Case:
     def change(spec: dict[str, Any]) -> None:
         spec["training"]["evaluation"]["metrics"] = []
         arguments = {"gates": str(gates), "every": str(LOSSES_PER_RENEWAL)}
         spec["training"]["loss"] = {"entrypoint": "patient_loss:compute_loss", "arguments": arguments}
 
-    # Each round has four training steps; the evaluations come on top and pass gates, too.
-    case = a_vanilla_case({"north": 7, "south": 5}, optimizer=MOMENTUM, rounds=4).changed(change)
+    case = case.changed(change)
     case.source["patient_loss.py"] = Path(patient_loss.__file__).read_text(encoding="utf-8")
     return case
 
 
 def run_briefly(case: Case, folder: Path, build: Callable[..., BriefSigner], life: timedelta) -> FinishedRun:
     def build_signer(ca: SiteCA, _duration: timedelta, clock: Callable[[], datetime]) -> BriefSigner:
-        return build(ca, clock, life=life, gates=folder / "gates")
+        return build(ca, clock, life=life, gates=folder / "gates", num_parties=len(list_parties(case)))
 
     return run_case(case, folder, surroundings=Surroundings(build_signer=build_signer))
 
 
-def read_segments(run: FinishedRun) -> dict[str, bytes]:
-    return {party: (run.folder / party / "result" / "segments.safetensors").read_bytes() for party in PARTIES}
+def list_parties(case: Case) -> list[str]:
+    return ["server", *(client["name"] for client in case.spec["clients"])]
 
 
-def test_a_run_that_outlives_several_leaves_of_every_party_ends_with_the_same_bytes(tmp_path: Path) -> None:
+def read_segments(run: FinishedRun, parties: Sequence[str]) -> dict[str, bytes]:
+    return {party: (run.folder / party / "result" / "segments.safetensors").read_bytes() for party in parties}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        # Rounds of four training steps, and of three; the evaluations come on top and pass gates, too.
+        pytest.param(a_vanilla_case({"north": 7, "south": 5}, optimizer=MOMENTUM, rounds=4), id="Vanilla"),
+        pytest.param(
+            a_multi_hop_case(label_at="clinic").changed(lambda spec: spec.update(rounds=5)), id="sealed values relayed"
+        ),
+    ],
+)
+def test_a_run_that_outlives_several_leaves_of_every_party_ends_with_the_same_bytes(case: Case, tmp_path: Path) -> None:
+    parties = list_parties(case)
     gates = {name: tmp_path / name / "gates" for name in ("brief", "undisturbed")}
     for folder in gates.values():
         folder.mkdir(parents=True)
     for number in range(1000):
         (gates["undisturbed"] / str(number)).touch()
-    undisturbed = run_case(a_patient_case(gates["undisturbed"]), tmp_path / "undisturbed")
+    undisturbed = run_case(a_patient_case(case, gates["undisturbed"]), tmp_path / "undisturbed")
     assert undisturbed.outcome.exit_code == ExitCode.OK, undisturbed.outcome
 
     signers: list[BriefSigner] = []
@@ -101,10 +116,10 @@ def test_a_run_that_outlives_several_leaves_of_every_party_ends_with_the_same_by
         signers.append(BriefSigner(*args, **keywords))
         return signers[-1]
 
-    brief = run_briefly(a_patient_case(gates["brief"]), tmp_path / "brief", build, LEAF_LIFE)
+    brief = run_briefly(a_patient_case(case, gates["brief"]), tmp_path / "brief", build, LEAF_LIFE)
     assert brief.outcome.exit_code == ExitCode.OK, brief.outcome
     assert brief.read_losses() == undisturbed.read_losses()
-    assert read_segments(brief) == read_segments(undisturbed)
+    assert read_segments(brief, parties) == read_segments(undisturbed, parties)
 
     (signer,) = signers
     finished_at = datetime.fromisoformat(brief.record.finished_at)

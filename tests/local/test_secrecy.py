@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from splittraining.api.plan_report import PlanReport
+from splittraining.api.wire_plan import Direction
 from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret
+from splittraining.party.wire.frame import CHUNK_BYTES, HEADER_BYTES, Flags, FrameType, parse_header
 from splittraining.plan.environment import build_environment
-from support.cases import Case, a_u_shaped_case, a_vertical_case
+from support.cases import Case, a_multi_hop_case, a_u_shaped_case, a_vertical_case
 from support.runs import FinishedRun, run_case
 from support.spying import MEMORY, RECORDED, SpyLauncher, find_canaries, find_in_folder, make_known_bytes
 
@@ -153,3 +158,56 @@ def test_in_a_joint_training_the_server_sees_no_patient_and_no_column(tmp_path: 
     assert find_in_folder(run.folder / "server", with_text_forms(canaries)) == []
     assert find_canaries(seen / "server" / MEMORY, canaries) == []
     assert [name for name in find_canaries(seen / "registry" / MEMORY, canaries) if name.startswith("patient ")]
+
+
+HOPS = ("clinic", "lab", "center")
+
+
+def compute_activations(case: Case, run: FinishedRun, layer: str) -> list[tuple[str, bytes]]:
+    """Returns what a layer makes of the first test row with the weights at the end, as in the last evaluation."""
+    model = case.build_model().eval()
+    model.load_state_dict(run.merge_segments(["server", *HOPS]))
+    made: list[torch.Tensor] = []
+    model.get_submodule(layer).register_forward_hook(lambda _module, _given, output: made.append(output))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        model(**{name: tensor[: case.plan.batch_size] for name, tensor in case.test_rows[0].inputs.items()})
+    torch.set_num_threads(threads)
+    return [(f"activations of {layer}", made[0][0].numpy().tobytes())]
+
+
+def list_received_values(recorded: bytes) -> set[tuple[int, bool]]:
+    """Returns value id and direction of every tensor that can be read in what a party received."""
+    found, start = set(), 0
+    while start < len(recorded):
+        size_bytes = int.from_bytes(recorded[start + 32 : start + 40], "little")
+        index = int.from_bytes(recorded[start + 24 : start + 28], "little")
+        chunk_bytes = min(CHUNK_BYTES, size_bytes - index * CHUNK_BYTES)
+        header = parse_header(recorded[start : start + HEADER_BYTES + chunk_bytes])
+        if header.type is FrameType.TENSOR:
+            found.add((header.value_id, bool(header.flags & Flags.BACKWARD)))
+        start += HEADER_BYTES + chunk_bytes
+    return found
+
+
+@pytest.mark.slow  # one more run under observation
+def test_what_goes_from_hop_to_hop_is_nothing_to_the_server_that_carries_it(tmp_path: Path) -> None:
+    case = a_multi_hop_case(label_at="clinic").changed(lambda spec: spec["model"].update(initialization="ClientsOnly"))
+    case, run, seen = observe(case, tmp_path)
+    row = case.rows[0].inputs["x"][0].numpy().tobytes()
+    between = [*compute_activations(case, run, "first"), *compute_activations(case, run, "second")]
+    weights = [weight for party in HOPS for weight in list_weights(run, party)]
+    hidden = [("a row of features", row), *between, *list_secrets(), *weights]
+    recorded = seen / "server" / RECORDED
+    assert find_canaries(recorded, with_text_forms(hidden)) == []
+    assert find_in_folder(run.folder / "server", with_text_forms(hidden)) == []
+    assert find_canaries(seen / "server" / MEMORY, hidden) == []
+    plan = PlanReport.model_validate(json.loads((run.folder / "server" / "plan.json").read_text("utf-8"))).wire_plan
+    assert list_received_values(recorded.read_bytes()) == {
+        (each.value.id, each.direction is Direction.BACKWARD)
+        for each in plan.iterate_transfers(training=True)
+        if each.receiver == "server"
+    }
+    # The search finds what the server may know: the next layer's result of the same numbers.
+    assert find_canaries(recorded, compute_activations(case, run, "third"))

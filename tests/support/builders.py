@@ -51,8 +51,13 @@ class TrainingBuilder:
         return TrainingBuilder(document)
 
     def with_client(self, name: str, **fields: object) -> TrainingBuilder:
-        """Returns a builder with one more client; unless `data` says otherwise, it holds images and findings."""
+        """Returns a builder with one more client; unless `data` says otherwise, it holds images and findings.
+
+        With ``data=None`` it holds no data.
+        """
         client = {"name": name, "data": make_data("image", label="finding"), **fields}
+        if client["data"] is None:
+            del client["data"]
         return self.with_value("spec.clients", [*self.document["spec"]["clients"], client])
 
     def with_server(self, **fields: object) -> TrainingBuilder:
@@ -127,6 +132,32 @@ def a_vertical_training() -> TrainingBuilder:
         .with_client("imaging", data=make_data("mean", ids="id"), cutPoints=[{"layer": "mean_tower"}])
         .with_client("pathology", data=make_data("worst", ids="id"), cutPoints=[{"layer": "worst_tower"}])
         .with_client("registry", data=make_data(label="malignant", ids="id"))
+    )
+
+
+def a_multi_hop_training() -> TrainingBuilder:
+    """A chain of three clients before the server: one with images and findings, two that only compute."""
+    cuts = [("stem", "clinic"), ("body", "lab"), ("neck", "center")]
+    return (
+        a_training()
+        .named("relay")
+        .with_value("spec.topology", "MultiHop")
+        .with_value("spec.schedule", {"mode": "Joint"})
+        .with_value("spec.model.cutPoints", [{"layer": layer, "owner": owner} for layer, owner in cuts])
+        .with_client("clinic", data=make_data("image", label="finding", ids="id"))
+        .with_client("lab", data=None)
+        .with_client("center", data=None)
+    )
+
+
+def an_extended_training() -> TrainingBuilder:
+    """The Vertical training with a fusion center, which works on the merged activations and holds no data."""
+    return (
+        a_vertical_training()
+        .named("fusion")
+        .with_value("spec.topology", "ExtendedVanilla")
+        .with_value("spec.model.cutPoints", [{"layer": "fusion", "owner": "center"}])
+        .with_client("center", data=None)
     )
 
 

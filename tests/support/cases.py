@@ -111,7 +111,7 @@ class Case:
         return built
 
     def _rows_of(self, part: str) -> list[Rows]:
-        if self.spec["topology"] == "Vertical":
+        if self.spec["schedule"]["mode"] == "Joint":
             return [self._join_rows(part)]
         return [
             Rows(each["name"], {"x": torch.from_numpy(table["x"])}, torch.from_numpy(table["y"]))
@@ -136,7 +136,7 @@ class Case:
 
     def _list_data(self) -> list[dict[str, Any]]:
         """Returns the data of every party that has some, the server's last."""
-        held = [each["data"] for each in self.spec["clients"]]
+        held = [each["data"] for each in self.spec["clients"] if "data" in each]
         return held + ([self.spec["server"]["data"]] if "data" in self.spec["server"] else [])
 
 
@@ -316,6 +316,77 @@ def a_vertical_case(*, optimizer: Mapping[str, str] = ADAM, label_at: str = "reg
         names.append("server")
     train, test = make_tables(11), make_tables(6)
     return Case(spec, {name: {"train": train[name], "test": test[name]} for name in names})
+
+
+def a_multi_hop_case(
+    *, optimizer: Mapping[str, str] = MOMENTUM, label_at: str = "registry", skip: bool = False
+) -> Case:
+    """Returns a chain of three clients and the server over one clinic's rows; `label_at` is who has their labels.
+
+    Only `clinic` has columns; `lab` and `center` compute on what comes to them. With `skip`, the last hop reads what
+    the first one made, past the one between them.
+    """
+    generator = np.random.default_rng(16)
+
+    def make_tables(rows: int) -> dict[str, Table]:
+        ids = np.array([f"p{number:03d}" for number in generator.permutation(rows)])
+        numbers = generator.normal(size=(rows, 5)).astype(np.float32)
+        label = (numbers[:, 0] * numbers[:, 3] > 0).astype(np.float32)
+        tables: dict[str, Table] = {}
+        for party in ("clinic", label_at):
+            order = generator.permutation(rows)
+            tables[party] = {"id": ids[order]}
+            if party == "clinic":
+                tables[party].update({f"f{column}": numbers[order, column] for column in range(5)})
+            if party == label_at:
+                tables[party]["outcome"] = label[order]
+        return tables
+
+    clients = [_tower_client("clinic", "", "", ()), {"name": "lab"}, {"name": "center"}]
+    clients[0]["data"]["inputs"] = [{"name": "x", "columns": [f"f{column}" for column in range(5)]}]
+    server = _tower_client("server", "", "", ())
+    if label_at == "registry":
+        clients.append(_tower_client("registry", "", "", ()))
+    for each in (*clients, server):
+        if each["name"] == label_at:
+            each.setdefault("data", _tower_client(label_at, "", "", ())["data"])
+            each["data"]["label"] = {"columns": ["outcome"]}
+    spec = _spec(
+        "MultiHop",
+        rounds=2,
+        model={
+            "entrypoint": "small_models:build_chain",
+            "arguments": {"skips": str(int(skip))},
+            "inputs": [{"name": "x", "dtype": "Float32", "shape": [5]}],
+            "label": {"dtype": "Float32", "shape": [1]},
+            "cutPoints": [
+                {"layer": layer, "owner": owner}
+                for layer, owner in (("first", "clinic"), ("second", "lab"), ("third", "center"))
+            ],
+            "extraCrossings": ["first"] if skip else [],
+        },
+        loss="BCEWithLogits",
+        optimizer=optimizer,
+        schedule={"mode": "Joint"},
+        clients=clients,
+    )
+    if label_at == "server":
+        spec["server"] = {"data": server["data"]}
+    train, test = make_tables(11), make_tables(6)
+    return Case(spec, {name: {"train": train[name], "test": test[name]} for name in train})
+
+
+def an_extended_case(*, optimizer: Mapping[str, str] = ADAM, label_at: str = "registry") -> Case:
+    """Returns the Vertical case with the trunk's first layers at `center`, a client that has no rows."""
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["topology"] = "ExtendedVanilla"
+        spec["model"].update(
+            entrypoint="small_models:build_fused_towers", cutPoints=[{"layer": "fusion", "owner": "center"}]
+        )
+        spec["clients"].append({"name": "center"})
+
+    return a_vertical_case(optimizer=optimizer, label_at=label_at).changed(change)
 
 
 def _spec(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from support.builders import (
     TrainingBuilder,
+    a_multi_hop_training,
     a_training,
     a_u_shaped_training,
     a_vanilla_training,
     a_vertical_training,
+    an_extended_training,
     make_data,
 )
 
@@ -54,10 +56,6 @@ def _a_joint_training(topology: str) -> TrainingBuilder:
     return training.with_value("spec.clients.0.data.idColumn", "id").with_value("spec.clients.1.data.idColumn", "id")
 
 
-def _a_multi_hop_training() -> TrainingBuilder:
-    return _a_joint_training("MultiHop").with_value("spec.model.cutPoints.0.owner", "st-mary")
-
-
 def _a_multi_task_training() -> TrainingBuilder:
     return (
         _a_joint_training("MultiTask")
@@ -75,7 +73,8 @@ def _a_labeled_server() -> TrainingBuilder:
 VANILLA = a_vanilla_training()
 U_SHAPED = a_u_shaped_training()
 VERTICAL = a_vertical_training()
-MULTI_HOP = _a_multi_hop_training()
+MULTI_HOP = a_multi_hop_training()
+EXTENDED = an_extended_training()
 MULTI_TASK = _a_multi_task_training()
 LABELED_SERVER = _a_labeled_server()
 ADAM = {"name": "Adam", "learningRate": "0.01"}
@@ -172,15 +171,17 @@ TOPOLOGY_ROWS = (
     ),
     *_rows(
         "spec",
-        "in Vertical every client with data.inputs",
+        "in Vertical and ExtendedVanilla every client with data.inputs",
         refused={
             "a branch without an end": VERTICAL.without("spec.clients.0.cutPoints"),
             "a branch with an empty list of ends": VERTICAL.with_value("spec.clients.0.cutPoints", []),
             "a branch with two ends": VERTICAL.with_value("spec.clients.0.cutPoints", [{"layer": "a"}, {"layer": "b"}]),
             "an end at a client without inputs": VERTICAL.with_value("spec.clients.2.cutPoints", [{"layer": "head"}]),
+            "a branch without an end in ExtendedVanilla": EXTENDED.without("spec.clients.0.cutPoints"),
         },
         accepted={
             "one end of each branch": VERTICAL,
+            "one end of each branch in ExtendedVanilla": EXTENDED,
             "an empty list at a client without inputs": VERTICAL.with_value("spec.clients.2.cutPoints", []),
             "an empty list of inputs and no end": VERTICAL.with_value("spec.clients.2.data.inputs", []),
         },
@@ -218,6 +219,89 @@ TOPOLOGY_ROWS = (
             "MultiTask with an empty list of tasks": MULTI_TASK.with_value("spec.tasks", []),
         },
         accepted={"MultiTask with a task": MULTI_TASK, "Vanilla without tasks": VANILLA},
+    ),
+)
+
+_OTHER_OWNER = MULTI_HOP.with_value("spec.model.cutPoints.1.owner", "clinic").without("spec.clients.1")
+_IN_FRONT = MULTI_HOP.with_value("spec.model.cutPoints.0.owner", "lab").with_value(
+    "spec.model.cutPoints.1.owner", "clinic"
+)
+
+HOP_ROWS = (
+    *_rows(
+        "spec",
+        "MultiHop has a cut point",
+        refused={"MultiHop without a cut": MULTI_HOP.without("spec.model.cutPoints").without("spec.clients.2")},
+        accepted={"MultiHop with three cuts": MULTI_HOP, "ExtendedVanilla with a cut": EXTENDED},
+    ),
+    *_rows(
+        "spec",
+        "ExtendedVanilla has exactly one cut point",
+        refused={
+            "ExtendedVanilla without a cut": EXTENDED.without("spec.model.cutPoints.0"),
+            "ExtendedVanilla with two cuts": EXTENDED.with_value(
+                "spec.model.cutPoints", [{"layer": "fusion", "owner": "center"}, {"layer": "neck", "owner": "center"}]
+            ),
+        },
+        accepted={"ExtendedVanilla with one cut": EXTENDED},
+    ),
+    *_rows(
+        "spec",
+        "each cut point of MultiHop and ExtendedVanilla has an owner",
+        refused={
+            "a hop without an owner": MULTI_HOP.without("spec.model.cutPoints.1.owner").without("spec.clients.1"),
+            "hops without owners": MULTI_HOP.without("spec.model.cutPoints.1.owner").without(
+                "spec.model.cutPoints.2.owner"
+            ),
+            "a hop of nobody's": MULTI_HOP.with_value("spec.model.cutPoints.1.owner", "nobody"),
+            "a hop of the server's": MULTI_HOP.with_value("spec.model.cutPoints.2.owner", "server"),
+            "a merge of nobody's": EXTENDED.without("spec.model.cutPoints.0.owner"),
+        },
+        accepted={"an owner of each hop": MULTI_HOP, "an owner of the merge": EXTENDED},
+    ),
+    *_rows(
+        "spec",
+        "a client owns one part of a MultiHop chain",
+        refused={"two hops of one client": _OTHER_OWNER},
+        accepted={"a hop of each client": MULTI_HOP},
+    ),
+    *_rows(
+        "spec",
+        "in MultiHop the owner of the first cut point",
+        refused={
+            "inputs in the middle of the chain": _IN_FRONT,
+            "inputs and no owner of the first cut": MULTI_HOP.without("spec.model.cutPoints.0.owner"),
+        },
+        accepted={"inputs at the first hop": MULTI_HOP},
+    ),
+    *_rows(
+        "spec",
+        "in ExtendedVanilla another client",
+        refused={"a merge at a client with inputs": EXTENDED.with_value("spec.model.cutPoints.0.owner", "imaging")},
+        accepted={
+            "a merge at a client without data": EXTENDED,
+            "a merge at the label holder": EXTENDED.with_value("spec.model.cutPoints.0.owner", "registry").without(
+                "spec.clients.3"
+            ),
+        },
+    ),
+    *_rows(
+        "spec",
+        "every client of MultiHop and ExtendedVanilla has a part",
+        refused={
+            "an idle client in MultiHop": MULTI_HOP.with_client("idle", data=None),
+            "an idle client in ExtendedVanilla": EXTENDED.with_client("idle", data=None),
+            "data of no use at a hop": MULTI_HOP.with_value("spec.clients.1.data", make_data(ids="id")),
+        },
+        accepted={
+            "a part for everybody": MULTI_HOP,
+            "labels alone": MULTI_HOP.without("spec.clients.0.data.label").with_client(
+                "registry", data=make_data(label="finding", ids="id")
+            ),
+            "labels at a hop": MULTI_HOP.without("spec.clients.0.data.label").with_value(
+                "spec.clients.2.data", make_data(label="finding", ids="id")
+            ),
+        },
     ),
 )
 
@@ -285,7 +369,7 @@ DATA_ROWS = (
         },
         accepted={
             "data at all clients": VANILLA,
-            "a client without data in MultiHop": MULTI_HOP.without("spec.clients.1.data"),
+            "clients without data in MultiHop": MULTI_HOP,
         },
     ),
     *_rows(
@@ -304,8 +388,18 @@ DATA_ROWS = (
             "nobody with labels": VERTICAL.without("spec.clients.2"),
             "two clients with labels": VERTICAL.with_value("spec.clients.0.data.label", {"columns": ["malignant"]}),
             "a client and the server with labels": VERTICAL.with_server(data=make_data(label="malignant", ids="id")),
+            "nobody with labels in MultiHop": MULTI_HOP.without("spec.clients.0.data.label"),
+            "two clients with labels in ExtendedVanilla": EXTENDED.with_value(
+                "spec.clients.3.data", make_data(label="malignant", ids="id")
+            ),
         },
-        accepted={"one client with labels": VERTICAL, "the server with labels": LABELED_SERVER},
+        accepted={
+            "one client with labels": VERTICAL,
+            "the server with labels": LABELED_SERVER,
+            "the server with labels in MultiHop": MULTI_HOP.without("spec.clients.0.data.label").with_server(
+                data=make_data(label="finding", ids="id")
+            ),
+        },
     ),
     *_rows(
         "spec",
@@ -334,7 +428,7 @@ DATA_ROWS = (
         },
         accepted={
             "a model.label": VANILLA,
-            "no labels and no model.label": MULTI_HOP.without("spec.model.label")
+            "no labels and no model.label": MULTI_TASK.without("spec.model.label")
             .without("spec.clients.0.data.label")
             .without("spec.clients.1.data.label"),
         },
@@ -360,6 +454,7 @@ DATA_ROWS = (
                 "spec.clients.1.data.inputs",
                 [{"name": "mean", "columns": ["a"]}, {"name": "worst", "columns": ["b"]}],
             ),
+            "an input that nobody holds in MultiHop": MULTI_HOP.without("spec.clients.0.data.inputs"),
         },
         accepted={"one client for each input": VERTICAL, "the same input at all clients in Vanilla": VANILLA},
     ),
@@ -553,7 +648,7 @@ OPERATION_ROWS = tuple(
     )
 )
 
-ROWS: tuple[Row, ...] = (*TOPOLOGY_ROWS, *DATA_ROWS, *TRAINING_ROWS, *OPERATION_ROWS)
+ROWS: tuple[Row, ...] = (*TOPOLOGY_ROWS, *HOP_ROWS, *DATA_ROWS, *TRAINING_ROWS, *OPERATION_ROWS)
 
 # ------------------------------------------------------------------------------------------------------------ changes
 

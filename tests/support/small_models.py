@@ -98,6 +98,37 @@ class Towers(nn.Module):
         return self.trunk(torch.cat([self.left_tower(left), self.right_tower(right)], dim=1))
 
 
+class Chain(nn.Module):
+    """Four parts in a row for a chain of owners; where it skips, the third part also reads what the first one made."""
+
+    def __init__(self, width: int, *, skips: bool) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(5, width), nn.Tanh())
+        self.second = nn.Sequential(nn.Linear(width, width), nn.ReLU())
+        self.third = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+        self.last = nn.Linear(width, 1)
+        self.skips = skips
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.first(x)
+        mid = self.second(low)
+        return self.last(self.third(mid + low if self.skips else mid))
+
+
+class FusedTowers(nn.Module):
+    """Two towers, a part that works on both together, and a trunk."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.left_tower = nn.Sequential(nn.Linear(3, width), nn.Tanh())
+        self.right_tower = nn.Sequential(nn.Linear(2, width), nn.ReLU())
+        self.fusion = nn.Sequential(nn.Linear(2 * width, width), nn.Tanh())
+        self.trunk = nn.Sequential(nn.Linear(width, 6), nn.ReLU(), nn.Linear(6, 1))
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return self.trunk(self.fusion(torch.cat([self.left_tower(left), self.right_tower(right)], dim=1)))
+
+
 def build_classifier(num_features: int = 5, num_classes: int = 3) -> nn.Module:
     """Builds a model without randomness for Vanilla."""
     return Classifier(num_features, num_classes)
@@ -127,3 +158,13 @@ def build_u_net() -> nn.Module:
 def build_towers(width: int = 4) -> nn.Module:
     """Builds the two-tower model for Vertical."""
     return Towers(width)
+
+
+def build_chain(width: int = 6, skips: int = 0) -> nn.Module:
+    """Builds the chain, to be cut at `first`, `second` and `third`."""
+    return Chain(width, skips=bool(skips))
+
+
+def build_fused_towers(width: int = 4) -> nn.Module:
+    """Builds the two-tower model with a part after the merge, to be cut at `fusion`."""
+    return FusedTowers(width)

@@ -62,6 +62,11 @@ class LinkBytes(Document):
     """Control messages and heartbeats sent."""
     control_received: int = 0
     """Control messages and heartbeats received."""
+    relayed_sent: int = 0
+    """Sealed frames of another party that the server carried to this peer, headers included. The two parties count what
+    is in them at the link between themselves."""
+    relayed_received: int = 0
+    """Sealed frames that this peer gave to the server for another party."""
 
 
 class Report(Document):

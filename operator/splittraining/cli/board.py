@@ -43,14 +43,21 @@ class Entry:
     def sent_bytes(self) -> int:
         """Everything sent, framing and control included."""
         links = self.report.links if self.report else ()
-        return sum(link.payload_sent + link.framing_sent + link.sealed_sent + link.control_sent for link in links)
+        return sum(
+            link.payload_sent + link.framing_sent + link.sealed_sent + link.control_sent + link.relayed_sent
+            for link in links
+        )
 
     @property
     def received_bytes(self) -> int:
         """Everything received, framing and control included."""
         links = self.report.links if self.report else ()
         return sum(
-            link.payload_received + link.framing_received + link.sealed_received + link.control_received
+            link.payload_received
+            + link.framing_received
+            + link.sealed_received
+            + link.control_received
+            + link.relayed_received
             for link in links
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.resource import SplitTraining
 from splittraining.api.spec.schedule import TurnUnit
@@ -103,9 +104,12 @@ def _render_bytes(plan: WirePlan, training: SplitTraining, train_rows: Mapping[s
     ]
     table = render_table(["link", f"step of {batch_size} rows", "evaluation, a row"], rows)
     text = f"Payload bytes\n\n{table}"
+    if any(SERVER_PARTY not in link for link in per_step):
+        text += "\n\nWhat goes from client to client passes through the server, sealed end to end: it cannot read it."
     per_round = compute_round_bytes(plan, training, train_rows)
     if per_round is None:
-        missing = ", ".join(client.name for client in training.spec.clients if client.name not in train_rows)
+        holders = [client.name for client in training.spec.clients if client.data is not None]
+        missing = ", ".join(name for name in holders if name not in train_rows)
         return f"{text}\n\nBytes per round: the rows of {missing} are not known here; name their folders with --volume."
     rows = [[f"{sender} → {receiver}", str(size), render_size(size)] for (sender, receiver), size in per_round.items()]
     return f"{text}\n\n{render_table(['link', 'round of training', ''], rows)}"

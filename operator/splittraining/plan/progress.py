@@ -82,9 +82,12 @@ def _build_party(
             "samples": report.samples,
             "device": report.device,
             "certificate_expiration_time": report.certificate_expiration_time,
-            "bytes_sent": sum(link.payload_sent + link.framing_sent + link.sealed_sent for link in report.links),
+            "bytes_sent": sum(
+                link.payload_sent + link.framing_sent + link.sealed_sent + link.relayed_sent for link in report.links
+            ),
             "bytes_received": sum(
-                link.payload_received + link.framing_received + link.sealed_received for link in report.links
+                link.payload_received + link.framing_received + link.sealed_received + link.relayed_received
+                for link in report.links
             ),
         }
         if report.state is PartyState.FAILED and obstacle is None:

@@ -11,6 +11,7 @@ from splittraining.api.spec.pod import GPU_RESOURCE
 from splittraining.api.spec.schedule import HandOff
 from splittraining.api.spec.server import Device, ServerSpec
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
+from splittraining.plan.links import build_link, list_relayed_cargo, sends_to_server
 
 
 def list_parties(spec: SplitTrainingSpec) -> tuple[str, ...]:
@@ -65,8 +66,8 @@ def build_links(spec: SplitTrainingSpec) -> tuple[ContractLink, ...]:
     holders = find_label_holders(spec)
     links = []
     for client in spec.clients:
-        has_branch = client.data is not None and bool(client.data.inputs)
-        gets_output = spec.topology is Topology.VERTICAL and client.name in holders
+        has_branch = sends_to_server(spec, client)
+        gets_output = client.name in holders and spec.topology not in (Topology.VANILLA, Topology.U_SHAPED)
         up = [Cargo.ACTIVATIONS] if has_branch else []
         down = [Cargo.GRADIENTS] if has_branch else []
         if spec.topology is Topology.VANILLA:
@@ -74,17 +75,17 @@ def build_links(spec: SplitTrainingSpec) -> tuple[ContractLink, ...]:
         if spec.topology is Topology.U_SHAPED or gets_output:
             up.append(Cargo.GRADIENTS)
             down.append(Cargo.ACTIVATIONS)
-        links.append(ContractLink(sender=client.name, receiver=SERVER_PARTY, cargo=tuple(up)))
-        links.append(ContractLink(sender=SERVER_PARTY, receiver=client.name, cargo=tuple(down)))
-    if SERVER_PARTY in holders:
-        # The server checks its own rows against the clients', for which it gets the key of the digests and no more.
-        first = links[0]
-        links[0] = first.model_copy(update={"cargo": (*first.cargo, Cargo.ROW_IDS_KEY)})
+        if SERVER_PARTY in holders and client.name == clients[0]:
+            # The server checks its own rows against the clients', for which it gets the key of the digests and no more.
+            up.append(Cargo.ROW_IDS_KEY)
+        links += build_link(client.name, SERVER_PARTY, up) + build_link(SERVER_PARTY, client.name, down)
     sequential = spec.schedule.sequential
     hands_on = sequential is not None and sequential.handoff is not HandOff.NONE
     for sender in clients:
         for receiver in clients:
-            cargo = ([Cargo.CLIENT_SECRET] if sender == clients[0] else []) + ([Cargo.HAND_OFF] if hands_on else [])
-            if sender != receiver and cargo:
-                links.append(ContractLink(sender=sender, receiver=receiver, cargo=tuple(cargo)))
+            cargo = list_relayed_cargo(spec, sender, receiver)
+            cargo += [Cargo.CLIENT_SECRET] if sender == clients[0] else []
+            cargo += [Cargo.HAND_OFF] if hands_on else []
+            if sender != receiver:
+                links += build_link(sender, receiver, cargo)
     return tuple(links)

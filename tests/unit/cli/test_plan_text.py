@@ -1,5 +1,7 @@
 from splittraining.api.resource import parse_split_training
+from splittraining.api.wire_plan import Stage
 from splittraining.cli.plan_text import compute_round_bytes, render_plan
+from support.builders import a_multi_hop_training
 from support.local_support import build_manifest_document
 from support.report_support import CUT_BYTES, LABEL_BYTES, build_plan_report, build_wire_plan
 
@@ -50,3 +52,15 @@ def test_bytes_of_a_round_of_steps_need_no_rows():
 
 def test_bytes_of_a_round_are_not_guessed_while_a_clients_rows_are_unknown():
     assert compute_round_bytes(build_wire_plan(), build(), {"st-mary": 6}) is None
+
+
+def test_in_a_chain_it_is_said_what_the_server_carries_and_whose_rows_are_missing():
+    training = a_multi_hop_training().build()
+    stages = tuple(Stage(index=index, owner=owner) for index, owner in enumerate(("clinic", "lab", "center", "server")))
+    plan = build_wire_plan().model_copy(update={"stages": stages, "loss_stage": 3})
+    report = build_plan_report().model_copy(update={"wire_plan": plan})
+    text = render_plan(report, training, {}, {})
+    assert "clinic → lab" in text
+    assert "from client to client passes through the server, sealed" in text
+    assert "the rows of clinic are not known here" in text
+    assert "sealed" not in render_plan(build_plan_report(), build(), {}, {})

@@ -16,10 +16,12 @@ from splittraining.plan.topology import (
 )
 from support.builders import (
     TrainingBuilder,
+    a_multi_hop_training,
     a_training,
     a_u_shaped_training,
     a_vanilla_training,
     a_vertical_training,
+    an_extended_training,
     make_data,
 )
 
@@ -138,3 +140,40 @@ def test_a_server_with_labels_gets_the_key_of_row_ids_from_the_first_client_and_
     links = list_cargo(a_labeled_server())
     assert [pair for pair, cargo in links.items() if Cargo.ROW_IDS_KEY in cargo] == [("imaging", "server")]
     assert not [pair for pair, cargo in links.items() if Cargo.CLIENT_SECRET in cargo and "server" in pair]
+
+
+def test_in_a_chain_each_owner_sends_to_the_next_and_only_the_last_to_the_server():
+    assert list_cargo(a_multi_hop_training()) == {
+        ("clinic", "lab"): UP | SECRET,
+        ("lab", "clinic"): DOWN,
+        ("lab", "center"): UP,
+        ("center", "lab"): DOWN,
+        ("center", "server"): UP,
+        ("server", "center"): DOWN,
+        # The clinic has the labels: it gets the model's output and computes the loss.
+        ("clinic", "server"): {Cargo.GRADIENTS},
+        ("server", "clinic"): {Cargo.ACTIVATIONS},
+        ("clinic", "center"): SECRET,
+    }
+
+
+def test_a_named_crossing_may_go_past_owners_of_a_chain():
+    links = list_cargo(a_multi_hop_training().with_value("spec.model.extraCrossings", ["stem.0"]))
+    assert links["clinic", "center"] == UP | SECRET
+    assert links["center", "clinic"] == DOWN
+    assert links["lab", "server"] == UP
+
+
+def test_in_an_extended_training_branches_send_to_the_other_client_and_that_one_to_the_server():
+    assert list_cargo(an_extended_training()) == {
+        ("imaging", "center"): UP | SECRET,
+        ("center", "imaging"): DOWN,
+        ("pathology", "center"): UP,
+        ("center", "pathology"): DOWN,
+        ("center", "server"): UP,
+        ("server", "center"): DOWN,
+        ("registry", "server"): {Cargo.GRADIENTS},
+        ("server", "registry"): {Cargo.ACTIVATIONS},
+        ("imaging", "pathology"): SECRET,
+        ("imaging", "registry"): SECRET,
+    }

@@ -14,6 +14,10 @@ from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 _ALIKE = (Topology.VANILLA, Topology.U_SHAPED)
 """Topologies whose clients all hold the same columns of different rows."""
 
+_ALIGNED = (Topology.VERTICAL, Topology.EXTENDED_VANILLA, Topology.MULTI_HOP)
+"""Topologies whose parties hold different columns of the same rows, and one of them the labels."""
+_IS_ALIGNED = "self.topology in ['Vertical', 'ExtendedVanilla', 'MultiHop']"
+
 T = TypeVar("T")
 
 
@@ -41,7 +45,7 @@ def _every_client_holds_all_inputs(spec: SplitTrainingSpec) -> bool:
 
 
 def _each_input_is_held_once(spec: SplitTrainingSpec) -> bool:
-    return spec.topology is not Topology.VERTICAL or all(
+    return spec.topology not in _ALIGNED or all(
         sum(item.name in _names_inputs(client.data) for client in spec.clients) == 1 for item in spec.model.inputs
     )
 
@@ -53,7 +57,7 @@ def _known_inputs_only(spec: SplitTrainingSpec) -> bool:
 
 def _one_label_holder(spec: SplitTrainingSpec) -> bool:
     holders = sum(_holds_label(client) for client in spec.clients) + (spec.server.data is not None)
-    return spec.topology is not Topology.VERTICAL or holders == 1
+    return spec.topology not in _ALIGNED or holders == 1
 
 
 def _all_or_nobody_tests(spec: SplitTrainingSpec) -> bool:
@@ -113,9 +117,10 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "self.topology != 'Vertical' || self.clients.filter(c, has(c.data) && has(c.data.label)).size()"
+        f"!({_IS_ALIGNED}) || self.clients.filter(c, has(c.data) && has(c.data.label)).size()"
         " + (has(self.server.data) ? 1 : 0) == 1",
-        "exactly one party holds the labels in Vertical; leave one clients[].data.label or server.data",
+        "exactly one party holds the labels in Vertical, ExtendedVanilla and MultiHop;"
+        " leave one clients[].data.label or server.data",
         _one_label_holder,
         ".clients",
     ),
@@ -146,9 +151,10 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "self.topology != 'Vertical' || self.model.inputs.all(i, self.clients.filter(c, has(c.data)"
+        f"!({_IS_ALIGNED}) || self.model.inputs.all(i, self.clients.filter(c, has(c.data)"
         " && has(c.data.inputs) && c.data.inputs.exists(d, d.name == i.name)).size() == 1)",
-        "each input is held by exactly one client in Vertical; mend clients[].data.inputs",
+        "each input is held by exactly one client in Vertical, ExtendedVanilla and MultiHop;"
+        " mend clients[].data.inputs",
         _each_input_is_held_once,
         ".clients",
     ),

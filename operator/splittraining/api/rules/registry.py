@@ -9,12 +9,13 @@ from splittraining.api.errors import SpecInvalid
 from splittraining.api.resource import SplitTraining
 from splittraining.api.rules.change import CHANGE_RULES
 from splittraining.api.rules.data import DATA_RULES
+from splittraining.api.rules.hops import HOP_RULES
 from splittraining.api.rules.operation import OPERATION_RULES
 from splittraining.api.rules.rule import Rule
 from splittraining.api.rules.topology import TOPOLOGY_RULES
 from splittraining.api.rules.training import TRAINING_RULES
 
-RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *DATA_RULES, *TRAINING_RULES, *OPERATION_RULES)
+RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *HOP_RULES, *DATA_RULES, *TRAINING_RULES, *OPERATION_RULES)
 """Rules on one object, in the order in which they are told."""
 
 

@@ -1,4 +1,4 @@
-"""A client party: an institution with data of its own."""
+"""A client party: an institution with data of its own, or one that lends its machines to a chain."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ class ClientSpec(Document):
     cut_points: Annotated[tuple[CutPoint, ...], Field(max_length=16, json_schema_extra=ATOMIC)] = ()
     """Vertical, ExtendedVanilla and MultiTask: where this client's own branch ends."""
     data: DataSpec | None = None
-    """The client's own rows."""
+    """The client's own rows. In MultiHop and ExtendedVanilla a client that owns a cut point may go without."""
     pod: PodSpec = PodSpec()
     """Scheduling of the client's pod."""

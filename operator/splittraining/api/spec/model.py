@@ -68,7 +68,8 @@ class CutPoint(Document):
     layer: LayerName
     """Qualified name of the module after which to cut, as in named_modules(); `name@2` means its second call."""
     owner: PartyName | None = None
-    """MultiHop and ExtendedVanilla only: the party that runs the layers up to this cut."""
+    """MultiHop and ExtendedVanilla only, and required there: the client that runs the layers up to this cut. In
+    MultiHop the owner of the first cut holds all inputs; further owners need no data."""
 
 
 class ModelSpec(Document):
@@ -85,7 +86,8 @@ class ModelSpec(Document):
     label: LabelSpec | None = None
     """Dtype and shape of one row's label; required where a party names label columns."""
     cut_points: Annotated[tuple[CutPoint, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """Cuts in forward order: one for Vanilla, two for UShaped, none for Vertical (there each client names its own)."""
+    """Cuts in forward order: one for Vanilla, two for UShaped, none for Vertical (there each client names its own), one
+    per client of the chain for MultiHop, one after the merge for ExtendedVanilla; the last two with owners."""
     extra_crossings: Annotated[tuple[ValueName, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Values beside the cuts' own that may cross, such as skip connections: each is named on purpose."""
     initialization: Initialization = Initialization.CLIENTS_ONLY

@@ -27,6 +27,6 @@ class ServerSpec(Document):
     device: Device | None = None
     """Where tensors live; absent means CUDA when the pod asks for a GPU (its absence is then an error), else CPU."""
     data: DataSpec | None = None
-    """Data of the server, only where it holds the labels of a Vertical training."""
+    """Data of the server, only where it holds the labels of a Vertical, ExtendedVanilla or MultiHop training."""
     pod: PodSpec = PodSpec()
     """Scheduling of the server's pod."""

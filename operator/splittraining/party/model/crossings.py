@@ -73,7 +73,9 @@ def check_extra_crossings(ownership: Ownership, crossings: Sequence[Crossing], l
     Raises:
         ModelInvalid: with near names.
     """
-    crossing = {item.name for item in crossings if item.source is ValueSource.EXTRA}
+    crossing = {
+        item.name for item in crossings if item.source is ValueSource.EXTRA or _passes_an_owner(ownership, item)
+    }
     for name in listed:
         if name in crossing:
             continue
@@ -85,6 +87,12 @@ def check_extra_crossings(ownership: Ownership, crossings: Sequence[Crossing], l
             allowed="values that would otherwise be refused, beside what the cut points return",
             remedy="remove it" + (f", or did you mean {' or '.join(near)}?" if near and name not in nodes else ""),
         )
+
+
+def _passes_an_owner(ownership: Ownership, item: Crossing) -> bool:
+    """Returns whether a cut's value goes to more owners than the next one: in a chain, that too is named on purpose."""
+    owners = {ownership.get_owner(stage) for stage in item.consumers} - {ownership.get_owner(item.producer)}
+    return item.source is ValueSource.CUT and len(owners) > 1
 
 
 def _find_readers(ownership: Ownership) -> dict[fx.Node, tuple[int, ...]]:

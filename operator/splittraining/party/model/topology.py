@@ -13,6 +13,7 @@ from splittraining.api.spec.split_training import Topology
 from splittraining.api.spec.training import NumericsMode
 from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.model.cut import CutModel, cut_model
+from splittraining.party.model.hops import build_hops
 from splittraining.party.model.stages import StageSpec
 
 SERVER_OWNER = "server"
@@ -59,10 +60,12 @@ def build_stages(contract: Contract) -> tuple[StageSpec, ...]:
             StageSpec(CLIENT_OWNER, arguments=inputs, holds_label=True),
         )
     if contract.topology is Topology.VERTICAL:
-        return _build_vertical(contract)
+        return (*_build_towers(contract), *_build_end(contract))
+    if contract.topology in (Topology.EXTENDED_VANILLA, Topology.MULTI_HOP):
+        return build_hops(contract, _build_towers(contract), _build_end(contract))
     raise NotSupported(
         f"topology {contract.topology.value} is not in this version",
-        allowed="Vanilla, UShaped, Vertical",
+        allowed="Vanilla, UShaped, Vertical, ExtendedVanilla, MultiHop",
         remedy="choose one of these",
     )
 
@@ -82,20 +85,27 @@ def _expect_cuts(contract: Contract, layers: tuple[str, ...], count: int) -> tup
     return layers
 
 
-def _build_vertical(contract: Contract) -> tuple[StageSpec, ...]:
-    towers = [_build_tower(party) for party in contract.clients if party.inputs]
+def _build_towers(contract: Contract) -> tuple[StageSpec, ...]:
+    """Builds the branches of clients that hold inputs; in MultiHop there are none, since the first hop holds all."""
+    if contract.topology is Topology.MULTI_HOP:
+        return ()
+    return tuple(_build_tower(party) for party in contract.clients if party.inputs)
+
+
+def _build_end(contract: Contract) -> tuple[StageSpec, ...]:
+    """Builds the server's stage after the last cut and, where a client holds the labels, that client's loss."""
     holders = [party.name for party in contract.parties if party.label is not None]
     servers = [party.name for party in contract.parties if party not in contract.clients]
     if len(holders) != 1:
         raise SpecInvalid(
-            f"topology Vertical with {len(holders)} label holders ({', '.join(holders) or 'none'})",
+            f"topology {contract.topology.value} with {len(holders)} label holders ({', '.join(holders) or 'none'})",
             allowed="exactly one party with data.label",
             remedy="name data.label at the party that computes the loss, and at no other",
         )
     server, holder = servers[0], holders[0]
     if holder == server:
-        return (*towers, StageSpec(server, holds_label=True))
-    return (*towers, StageSpec(server), StageSpec(holder, receives_output=True, holds_label=True))
+        return (StageSpec(server, holds_label=True),)
+    return (StageSpec(server), StageSpec(holder, receives_output=True, holds_label=True))
 
 
 def _build_tower(party: ContractParty) -> StageSpec:

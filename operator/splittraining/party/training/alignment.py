@@ -26,6 +26,17 @@ def check_row_counts(split: str, rows: Mapping[str, int]) -> None:
         )
 
 
+def fill_row_counts(rows: dict[str, int], held: Mapping[str, int]) -> None:
+    """Lets parties without data of their own count the rows that all others hold: they take part in every step.
+
+    Args:
+        rows: Rows by party, as each one said of itself; changed in place.
+        held: Rows by party, those that hold data alone; they are all equal.
+    """
+    for name in rows:
+        rows[name] = next(iter(held.values()))
+
+
 def check_row_ids(split: str, digests: Mapping[str, str]) -> None:
     """Refuses parties whose keyed digests of all row ids differ.
 

@@ -13,10 +13,11 @@ from splittraining.api.errors import ProtocolViolation
 from splittraining.api.report import PartyState
 from splittraining.api.spec.schedule import HandOff as HandOffMode
 from splittraining.api.wire_plan import CLIENT_OWNER
-from splittraining.party.training.alignment import check_row_counts, check_row_ids
+from splittraining.party.training.alignment import check_row_counts, check_row_ids, fill_row_counts
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.client_line import ClientLine
 from splittraining.party.training.metrics import EvaluationSums, combine_evaluations
+from splittraining.party.training.relays import find_pairs
 from splittraining.party.training.rounds.build import build_rounds
 from splittraining.party.training.rounds.server_side import EVERYBODY, ServerSide
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
@@ -121,6 +122,8 @@ class Conductor:
             notice = self._line.recv(secret_holder, SealedNotice)
             link = self._links[secret_holder]
             self._side.row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
+        for first, second in find_pairs(self._assembly.contract, self._assembly.share.wire_plan):
+            self._line.relay(first, second, kind=BlobKind.LINK_KEY)
         self._check_aligned_ids({name: self._line.recv(name, Prepared) for name in self._clients})
         self._telemetry.enter(PartyState.READY, steps=num_steps)
 
@@ -131,15 +134,20 @@ class Conductor:
             ("training", self._side.train_rows, self._assembly.train_rows),
             ("test", self._side.test_rows, self._assembly.test_rows),
         ):
-            check_row_counts(split, rows | ({self._document.party: own} if self._assembly.train is not None else {}))
+            held = {name: rows[name] for name in self._list_data_holders()}
+            check_row_counts(split, held | ({self._document.party: own} if self._assembly.train is not None else {}))
+            fill_row_counts(rows, held)
 
     def _check_aligned_ids(self, prepared: Mapping[str, Prepared]) -> None:
         if not self._assembly.is_joint:
             return
         own = {split: self._assembly.digest_ids(split, self._side.row_ids_key) for split in ("train", "test")}
         for split, name in (("train", "training"), ("test", "test")):
-            digests = {client: getattr(answer, f"{split}_ids_digest") for client, answer in prepared.items()}
+            digests = {name: getattr(prepared[name], f"{split}_ids_digest") for name in self._list_data_holders()}
             check_row_ids(name, digests | ({self._document.party: own[split]} if own[split] else {}))
+
+    def _list_data_holders(self) -> list[str]:
+        return [party.name for party in self._assembly.contract.clients if party.holds_data]
 
     def _cards_for(self, party: str) -> list[dict[str, str]]:
         cards = dict(self._cards)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 
 from splittraining.api.errors import DataInvalid
+from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.wire_plan import Transfer, ValueSource, WirePlan
 from splittraining.party.training.loss import check_finite_loss
 from splittraining.party.training.metrics import MetricSet
@@ -20,6 +21,7 @@ from splittraining.party.training.stage import StageRunner
 from splittraining.party.wire.frame import NO_DIGEST
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.progress import Progress
+from splittraining.party.wire.relayed import relay_tensor
 
 LABEL = "label"
 """Name of the label's value in every wire plan."""
@@ -203,6 +205,7 @@ class StepEngine:
     ) -> None:
         for transfer in self._backward_from[stage]:
             if transfer.receiver != self._owner:
+                self._relay(transfer, links, given, training=True)
                 continue
             self._progress.mark(given.step, "waiting for gradients")
             received = links[transfer.sender].recv_tensor(
@@ -231,6 +234,15 @@ class StepEngine:
                     training=training,
                     batch_digest=digest,
                 )
+            elif transfer.receiver != self._owner:
+                self._relay(transfer, links, given, training=training)
+
+    def _relay(self, transfer: Transfer, links: Links, given: StepInput, *, training: bool) -> None:
+        """Carries what goes from one client to another, in its turn of the graph, where this party is the server."""
+        if self._owner == SERVER_PARTY:
+            self._progress.mark(given.step, "relaying")
+            source, target = links[transfer.sender], links[transfer.receiver]
+            relay_tensor(source, target, transfer, step=given.step, rows=given.rows, training=training)
 
     def _receive(
         self,

@@ -12,9 +12,11 @@ from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret, draw_client_secret
 from splittraining.party.training.feed import BatchFeed, Prefetched
 from splittraining.party.training.metrics import render_number
+from splittraining.party.training.relays import find_pairs, open_relayed_links
 from splittraining.party.training.schedule import Span
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.training.telemetry import Telemetry
+from splittraining.party.wire.channel import Channel
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.message import Message
 from splittraining.party.wire.orders import (
@@ -44,7 +46,8 @@ class Follower:
         link: To the server.
         mail: For blobs to and from other clients.
         telemetry: Told of every step.
-        entropy: Source of random bytes for the clients' secret.
+        entropy: Source of random bytes for the clients' secret and the keys of relayed links.
+        admit: Told of the channels to other clients, which the server relays.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Follower:
         mail: SealedMail,
         telemetry: Telemetry,
         entropy: Callable[[int], bytes],
+        admit: Callable[[Channel], object],
     ) -> None:
         self._assembly = assembly
         self._document = assembly.document
@@ -63,6 +67,7 @@ class Follower:
         self._mail = mail
         self._telemetry = telemetry
         self._entropy = entropy
+        self._admit = admit
         self._train_feed: BatchFeed | None = None
         self._test_feed: BatchFeed | None = None
         self._last_step = 0
@@ -104,6 +109,15 @@ class Follower:
         secret = self._agree_on_secret(order)
         if self._assembly.contract.model.initialization is Initialization.CLIENTS_ONLY:
             self._assembly.share.initialize(secret.initialization_seed)
+        self._links |= open_relayed_links(
+            self._link,
+            self._mail,
+            find_pairs(self._assembly.contract, self._assembly.share.wire_plan),
+            own=self._document.party,
+            contract=self._assembly.contract,
+            entropy=self._entropy,
+            admit=self._admit,
+        )
         rows = (order.train_rows, order.test_rows) if self._assembly.is_joint else self._own_rows()
         self._train_feed, self._test_feed = (
             self._assembly.build_feed(split=split, num_rows=num_rows, row_ids_key=secret.row_ids_key)

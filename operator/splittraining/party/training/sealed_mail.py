@@ -28,6 +28,7 @@ class BlobKind(enum.StrEnum):
     CLIENT_SECRET = "ClientSecret"  # noqa: S105 - a kind, not a secret
     ROW_IDS_KEY = "RowIdsKey"
     HAND_OFF = "HandOff"
+    LINK_KEY = "LinkKey"
 
 
 class SealedMail:

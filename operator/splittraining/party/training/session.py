@@ -133,6 +133,7 @@ class Session:
                 mail=self._mail,
                 telemetry=self._telemetry,
                 entropy=self._surroundings.entropy,
+                admit=self._counts.add,
             )
             follower.run()
 

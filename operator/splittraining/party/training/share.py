@@ -18,6 +18,7 @@ from splittraining.party.training.optimizer import (
     export_optimizer_state,
     import_optimizer_state,
 )
+from splittraining.party.training.relays import check_consent
 from splittraining.party.training.results import build_manifest, write_result
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
 from splittraining.party.training.stage import StageRunner
@@ -35,7 +36,7 @@ class ModelShare:
         device: Where the segments live.
 
     Raises:
-        ModelInvalid: if the model cannot be cut as the contract says.
+        ModelInvalid: if the model cannot be cut as the contract says, or sends more from client to client.
         ModelCodeFailed: if the model's own code raises.
         ContractMismatch: if the wire plan is not the pinned one.
     """
@@ -48,6 +49,7 @@ class ModelShare:
         self.wire_plan: WirePlan = cut.wire_plan
         self.report: PlanReport = cut.report
         check_pinned_plan(contract, cut.wire_plan)
+        check_consent(contract, cut.wire_plan)
         cut.keep_only(owner)
         segments = [segment for segment in cut.segments if segment.owner == owner]
         for segment in segments:

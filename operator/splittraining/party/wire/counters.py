@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import threading
 
+from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.report import LinkBytes
 from splittraining.party.wire.frame import HEADER_BYTES, FrameType
 
 
 class Counters:
-    """Counts frames by kind and direction. Trainer, reader and writer threads all count, so there is a lock."""
+    """Counts frames by kind and direction. Trainer, reader and writer threads all count, so there is a lock.
 
-    def __init__(self, peer: str) -> None:
+    Args:
+        peer: The other end.
+        added_bytes: What carrying a frame adds to it on this channel.
+    """
+
+    def __init__(self, peer: str, *, added_bytes: int = 0) -> None:
         self._peer = peer
+        self._added_bytes = added_bytes
         self._lock = threading.Lock()
         self._bytes: dict[str, int] = {}
 
@@ -32,10 +39,14 @@ class Counters:
     def _count(self, direction: str, kind: FrameType, frame_bytes: int) -> None:
         with self._lock:
             if kind is FrameType.TENSOR:
-                self._add(f"framing_{direction}", HEADER_BYTES)
+                self._add(f"framing_{direction}", HEADER_BYTES + self._added_bytes)
                 self._add(f"payload_{direction}", frame_bytes - HEADER_BYTES)
             elif kind is FrameType.BLOB:
                 self._add(f"sealed_{direction}", frame_bytes)
+            elif kind is FrameType.RELAY:
+                # A client counts what is in it at the link to the other client; the server only carries it.
+                if self._peer != SERVER_PARTY:
+                    self._add(f"relayed_{direction}", frame_bytes)
             else:
                 self._add(f"control_{direction}", frame_bytes)
 

@@ -13,7 +13,12 @@ from splittraining.api.wire_plan import DType
 WIRE_VERSION = 1
 HEADER_BYTES = 64
 CHUNK_BYTES = 1 << 20
-FRAME_LIMIT_BYTES = HEADER_BYTES + CHUNK_BYTES
+SEAL_BYTES = 16
+"""What sealing adds to a frame that another party relays: the tag."""
+RELAYED_OVERHEAD_BYTES = HEADER_BYTES + SEAL_BYTES
+"""What a RELAY frame's body holds beside the payload of the frame in it."""
+RELAY_LIMIT_BYTES = RELAYED_OVERHEAD_BYTES + CHUNK_BYTES
+FRAME_LIMIT_BYTES = HEADER_BYTES + RELAY_LIMIT_BYTES
 CONTROL_LIMIT_BYTES = 64 << 10
 GOODBYE_LIMIT_BYTES = 16 << 10
 RENEWAL_LIMIT_BYTES = 16 << 10
@@ -34,6 +39,7 @@ class FrameType(enum.IntEnum):
     HEARTBEAT = 4
     GOODBYE = 5
     RENEWAL = 6
+    RELAY = 7
 
 
 class Flags(enum.IntFlag):
@@ -70,6 +76,7 @@ _LIMITS = {
     FrameType.HEARTBEAT: HEARTBEAT_LIMIT_BYTES,
     FrameType.GOODBYE: GOODBYE_LIMIT_BYTES,
     FrameType.RENEWAL: RENEWAL_LIMIT_BYTES,
+    FrameType.RELAY: RELAY_LIMIT_BYTES,
 }
 
 
@@ -170,6 +177,11 @@ def describe_header(header: Header) -> str:
     """Returns what a frame claims to be, for messages."""
     if header.type is FrameType.BLOB:
         return f"BLOB {header.value_id} of {header.size_bytes} bytes, generation {header.generation}"
+    if header.type is FrameType.RELAY:
+        return (
+            f"a RELAY frame with {header.direction} value {header.value_id} at {header.purpose} step {header.step}, "
+            f"{header.size_bytes} bytes sealed, generation {header.generation}"
+        )
     if header.type is not FrameType.TENSOR:
         return f"a {header.type.name} frame of generation {header.generation}"
     return (
@@ -220,10 +232,13 @@ def _check_lengths(header: Header, body_bytes: int) -> None:
     limit = _LIMITS.get(header.type)
     if limit is not None and header.size_bytes > limit:
         raise _violation(f"a {header.type.name} body of {header.size_bytes} bytes", f"at most {limit} bytes")
-    if header.num_chunks != compute_num_chunks(header.size_bytes) or header.chunk_index >= header.num_chunks:
+    # A RELAY frame is always whole: it holds one frame, be that a full chunk of a tensor.
+    chunk_bytes = RELAY_LIMIT_BYTES if header.type is FrameType.RELAY else CHUNK_BYTES
+    num_chunks = 1 if header.type is FrameType.RELAY else compute_num_chunks(header.size_bytes)
+    if header.num_chunks != num_chunks or header.chunk_index >= header.num_chunks:
         given = f"chunk {header.chunk_index} of {header.num_chunks} for {header.size_bytes} bytes"
-        raise _violation(given, f"{compute_num_chunks(header.size_bytes)} chunks of {CHUNK_BYTES} bytes")
-    expected = min(CHUNK_BYTES, header.size_bytes - header.chunk_index * CHUNK_BYTES)
+        raise _violation(given, f"{num_chunks} chunks of {chunk_bytes} bytes")
+    expected = min(chunk_bytes, header.size_bytes - header.chunk_index * chunk_bytes)
     if body_bytes != expected:
         given = f"{body_bytes} bytes in chunk {header.chunk_index} of a body of {header.size_bytes} bytes"
         raise _violation(given, f"{expected} bytes")

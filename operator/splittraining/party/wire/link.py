@@ -79,7 +79,7 @@ class Link:
     ) -> None:
         self.channel = channel
         self.peer = channel.peer
-        self._generation = generation
+        self.generation = generation
         self._max_rows = max_rows
         self._registry = build_registry(messages)
         self._received_step: tuple[int, Flags] = (-1, Flags(0))
@@ -94,7 +94,7 @@ class Link:
             ProtocolViolation: if it is longer than a control frame may be.
         """
         body = render_message(message)
-        header = Header(FrameType.CONTROL, size_bytes=len(body), generation=self._generation)
+        header = Header(FrameType.CONTROL, size_bytes=len(body), generation=self.generation)
         self.channel.send(render_frame(header, body))
 
     def recv_control(self, timeout_s: float | None = None) -> Message:
@@ -206,7 +206,7 @@ class Link:
             rows=rows,
             step=step,
             batch_digest=batch_digest,
-            generation=self._generation,
+            generation=self.generation,
         )
 
     def _check_first(self, first: Header, expected: Header, transfer: Transfer) -> None:
@@ -295,15 +295,15 @@ class Link:
             value_id=blob_id,
             num_chunks=compute_num_chunks(size_bytes),
             size_bytes=size_bytes,
-            generation=self._generation,
+            generation=self.generation,
         )
 
     # --- both ---------------------------------------------------------------------------------------------------------
 
     def _parse(self, frame: bytes, kind: FrameType, expected: str) -> Header:
         header = parse_header(frame)
-        if header.type is not kind or header.generation != self._generation:
-            raise self._violation(describe_header(header), f"{expected} of generation {self._generation}")
+        if header.type is not kind or header.generation != self.generation:
+            raise self._violation(describe_header(header), f"{expected} of generation {self.generation}")
         return header
 
     def _check_chunk(self, frame: bytes, first: Header, index: int) -> None:

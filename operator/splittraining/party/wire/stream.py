@@ -28,7 +28,7 @@ from splittraining.party.wire.goodbye import (
 from splittraining.party.wire.liveness import Heartbeat, Liveness, decide_liveness, parse_heartbeat, render_heartbeat
 from splittraining.party.wire.progress import Progress
 
-_CREDITED = (FrameType.TENSOR, FrameType.BLOB)
+_CREDITED = (FrameType.TENSOR, FrameType.BLOB, FrameType.RELAY)
 _FRAME_OVERHEAD_BYTES = 256  # what an empty frame costs in the inbox: many small ones must meet the bound as well
 
 

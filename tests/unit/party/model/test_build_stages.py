@@ -27,8 +27,8 @@ def contract(topology: str, *cuts: str, parties: tuple[ContractParty, ...] = ())
             "batchSize": 4, "seed": 1, "loss": {"name": "CrossEntropy"},
             "optimizer": {"name": "SGD", "learningRate": "0.1"},
         },
-        "schedule": {"mode": "Joint" if topology == "Vertical" else "Sequential"}
-        | ({} if topology == "Vertical" else {"sequential": {"turn": {"unit": "Epoch", "length": 1}}}),
+        "schedule": {"mode": "Sequential" if topology in ("Vanilla", "UShaped") else "Joint"}
+        | ({} if topology not in ("Vanilla", "UShaped") else {"sequential": {"turn": {"unit": "Epoch", "length": 1}}}),
         "parties": parties or (server, party("a", "x", label=LABEL)),
     }  # fmt: skip
     return Contract.model_validate(document)
@@ -98,5 +98,65 @@ def test_another_number_of_cut_points_is_refused(topology: str, cuts: tuple[str,
 
 
 def test_a_topology_of_a_later_version_is_refused_by_name() -> None:
-    with pytest.raises(NotSupported, match="topology MultiHop"):
-        build_stages(contract("MultiHop", "a"))
+    with pytest.raises(NotSupported, match="topology MultiTask"):
+        build_stages(contract("MultiTask", "a"))
+
+
+CHAIN = (party("clinic", "x", "y", label=LABEL), party("lab"), party("center"))
+HOPS = {"first": "clinic", "second": "lab", "third": "center"}
+
+
+def hopped(topology: str, cuts: dict[str, str | None], *parties: ContractParty) -> Contract:
+    document = contract(topology, parties=parties).as_agreed()
+    document["model"]["cutPoints"] = [
+        {"layer": layer, **({"owner": owner} if owner else {})} for layer, owner in cuts.items()
+    ]
+    return Contract.model_validate(document)
+
+
+def test_a_chain_has_a_stage_for_each_cut_and_ends_at_the_server() -> None:
+    labels_at_server = (party("server", label=LABEL), party("clinic", "x", "y"), *CHAIN[1:])
+
+    assert build_stages(hopped("MultiHop", HOPS, *labels_at_server)) == (
+        StageSpec("clinic", ("first",), ("x", "y")), StageSpec("lab", ("second",)), StageSpec("center", ("third",)),
+        StageSpec("server", holds_label=True),
+    )  # fmt: skip
+
+
+def test_a_chain_whose_first_owner_has_the_labels_ends_there() -> None:
+    assert build_stages(hopped("MultiHop", HOPS, party("server"), *CHAIN))[-2:] == (
+        StageSpec("server"), StageSpec("clinic", receives_output=True, holds_label=True),
+    )  # fmt: skip
+
+
+def test_an_extended_training_has_towers_then_another_client_then_the_server() -> None:
+    parties = (party("server"), *TOWERS, party("registry", label=LABEL), party("center"))
+
+    assert build_stages(hopped("ExtendedVanilla", {"fusion": "center"}, *parties)) == (
+        *EXPECTED_TOWERS, StageSpec("center", ("fusion",)),
+        StageSpec("server"), StageSpec("registry", receives_output=True, holds_label=True),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("topology", "cuts", "message"),
+    [
+        pytest.param("MultiHop", HOPS | {"second": None}, "'second' has owner nobody", id="a cut without an owner"),
+        pytest.param("MultiHop", HOPS | {"second": "server"}, "'second' has owner server", id="a cut of the server's"),
+        pytest.param("MultiHop", HOPS | {"third": "lab"}, "lab would run .*'third' beside", id="two cuts of one owner"),
+        pytest.param(
+            "MultiHop", {"first": "lab", "second": "clinic"}, "clinic would run .*'second'", id="inputs in the middle"
+        ),
+        pytest.param("MultiHop", {}, "MultiHop with 0 model.cutPoints", id="no cut"),
+        pytest.param("ExtendedVanilla", {"fusion": "a"}, "a would run .*'fusion' beside", id="a merge at a tower"),
+        pytest.param(
+            "ExtendedVanilla", {"fusion": "lab", "neck": "center"}, "with 2 model.cutPoints", id="two cuts of a merge"
+        ),
+    ],
+)
+def test_a_chain_that_no_engine_could_run_is_refused(topology: str, cuts: dict[str, str | None], message: str) -> None:
+    others = TOWERS if topology == "ExtendedVanilla" else ()
+    holders = CHAIN if topology == "MultiHop" else (party("clinic", label=LABEL), *CHAIN[1:])
+
+    with pytest.raises(SpecInvalid, match=message):
+        build_stages(hopped(topology, cuts, party("server"), *others, *holders))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from splittraining.party.wire.frame import (
     DTYPE_CODES,
     FRAME_LIMIT_BYTES,
     HEADER_BYTES,
+    RELAY_LIMIT_BYTES,
     Flags,
     FrameType,
     Header,
@@ -104,7 +106,8 @@ def test_pieces_are_laid_end_to_end_in_full_chunks(sizes: list[int]) -> None:
         (0, b"XT", "magic 5854"),
         (2, b"\x02", "version 2.*Allowed: 5354, 1"),
         (3, b"\x00", "frame type 0.*1 CONTROL"),
-        (3, b"\x07", "frame type 7"),
+        (3, b"\x08", "frame type 8"),
+        (3, b"\x07", "dtype code 4 in a RELAY frame"),
         (3, b"\x01", "dtype code 4 in a CONTROL frame"),
         (4, b"\x18", "flags 24"),
         (4, b"\x06", "LAST"),
@@ -150,3 +153,20 @@ def test_no_bytes_make_the_parser_do_anything_but_refuse(frame: bytes) -> None:
 def test_no_header_makes_the_parser_do_anything_but_refuse_or_read(tail: bytes) -> None:
     with contextlib.suppress(ProtocolViolation):
         assert parse_header(b"ST\x01" + tail).size_bytes <= len(tail)
+
+
+def test_a_relay_frame_holds_one_whole_frame_and_no_more() -> None:
+    longest = Header(FrameType.RELAY, size_bytes=RELAY_LIMIT_BYTES)
+    frame = render_frame(longest, bytes(RELAY_LIMIT_BYTES))
+    assert len(frame) == FRAME_LIMIT_BYTES
+    assert parse_header(frame) == longest
+    with pytest.raises(ProtocolViolation, match=f"a RELAY body of {RELAY_LIMIT_BYTES + 1} bytes"):
+        parse_header(render_frame(replace(longest, size_bytes=RELAY_LIMIT_BYTES + 1), bytes(RELAY_LIMIT_BYTES)))
+    with pytest.raises(ProtocolViolation, match=r"chunk 0 of 2 for 1048656 bytes.*1 chunks"):
+        parse_header(render_frame(replace(longest, num_chunks=2, flags=Flags(0)), bytes(RELAY_LIMIT_BYTES)))
+
+
+def test_a_tensors_chunk_is_no_longer_than_before() -> None:
+    header = replace(FULL, size_bytes=RELAY_LIMIT_BYTES, num_chunks=2, flags=Flags(0))
+    with pytest.raises(ProtocolViolation, match=f"{RELAY_LIMIT_BYTES} bytes in chunk 0.*{CHUNK_BYTES} bytes"):
+        parse_header(render_frame(header, bytes(RELAY_LIMIT_BYTES)))
