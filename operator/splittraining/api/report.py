@@ -63,6 +63,11 @@ class LinkBytes(Document):
     control_received: int = 0
     """Control messages and heartbeats received."""
 
+    def plus(self, other: LinkBytes) -> LinkBytes:
+        """Returns the sums of two connections with one peer."""
+        counts = other.model_dump(exclude={"peer"})
+        return LinkBytes(peer=self.peer, **{name: getattr(self, name) + count for name, count in counts.items()})
+
 
 class Report(Document):
     """One party's latest state. A newer (generation, sequence) replaces an older one."""
