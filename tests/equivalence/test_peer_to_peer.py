@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,10 +9,7 @@ import pytest
 import torch
 
 from splittraining.api.report import LinkBytes
-from splittraining.party.training.share import ModelShare
-from splittraining.party.wire.frame import HEADER_BYTES
-from splittraining.pki.sealing import PIECE_OVERHEAD_BYTES
-from support.cases import ADAM, MOMENTUM, Case, a_norm_case, a_u_shaped_case, a_vanilla_case
+from support.cases import ADAM, MOMENTUM, Case, a_u_shaped_case, a_vanilla_case
 from support.oracle import train_centrally
 from support.runs import FinishedRun, run_case
 
