@@ -19,6 +19,7 @@ RUN = RunPlace(
     trust_domain="splittraining.local",
     server=Endpoint(host="server.trial.svc", port=7443),
     reporting=Reporting(),
+    clients={name: Endpoint(host=f"{name}.trial.svc", port=7443) for name in ("st-mary", "st-luke", "st-anne")},
 )
 SOURCE_DIGEST = "sha256:" + "0" * 64
 

@@ -71,6 +71,15 @@ def list_carried(folder: Path) -> set[tuple[str, str]]:
     }
 
 
+def test_09_three_clinics_hand_on_past_the_server(tmp_path: Path) -> None:
+    folder, metrics = run_example("09-peer-to-peer-three-clinics", tmp_path)
+    assert metrics["accuracy"] >= 0.95
+    reports = json.loads((folder / "run.json").read_text("utf-8"))["reports"]
+    (server,) = (report for report in reports if report["party"] == "server")
+    secret = 512  # the clients' secret, sealed to two of them, is all that goes through the server
+    assert sum(link.get("sealedReceived", 0) for link in server["links"]) < secret
+
+
 @pytest.mark.parametrize("folder", sorted(EXAMPLES.iterdir()), ids=lambda folder: folder.name)
 def test_every_example_is_complete_and_accepted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("README.md", "training.yaml", "make_data.py"):

@@ -90,6 +90,10 @@ class PartyDocument(Document):
     listen_host: Annotated[str, Field(max_length=253)] = ""
     """Address that the server party binds, with the port of `server`; empty means the host of `server`. In a pod all
     addresses (`0.0.0.0` or `::`), since the name that clients dial is not one of the pod's own."""
+    listen: Endpoint | None = None
+    """Where a client listens for its predecessor in the ring of a PeerToPeer hand-off; absent where nobody dials it."""
+    successor: Endpoint | None = None
+    """Where that client's successor in the ring is dialed."""
     intake: IntakeAccess
     """Where the party gets its certificate and sends its reports."""
     reporting: Reporting = Reporting()

@@ -68,6 +68,11 @@ class LinkBytes(Document):
     relayed_received: int = 0
     """Sealed frames that this peer gave to the server for another party."""
 
+    def plus(self, other: LinkBytes) -> LinkBytes:
+        """Returns the sums of two connections with one peer."""
+        counts = other.model_dump(exclude={"peer"})
+        return LinkBytes(peer=self.peer, **{name: getattr(self, name) + count for name, count in counts.items()})
+
 
 class Report(Document):
     """One party's latest state. A newer (generation, sequence) replaces an older one."""

@@ -9,7 +9,7 @@ from splittraining.api.spec.client import ClientSpec
 from splittraining.api.spec.data import DataFormat, DataSpec
 from splittraining.api.spec.model import Initialization
 from splittraining.api.spec.operation import CheckpointSpec, OnClientLoss
-from splittraining.api.spec.schedule import HandOff, ScheduleMode
+from splittraining.api.spec.schedule import ScheduleMode
 from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec, Topology
 from splittraining.api.spec.training import NumericsMode
 
@@ -21,7 +21,6 @@ TOPOLOGIES = (
     Topology.MULTI_HOP,
 )
 SCHEDULES = (ScheduleMode.SEQUENTIAL, ScheduleMode.JOINT)
-HAND_OFFS = (HandOff.VIA_SERVER, HandOff.NONE)
 FORMATS = (DataFormat.NPZ, DataFormat.CSV)
 INITIALIZATIONS = (Initialization.CLIENTS_ONLY, Initialization.SHARED)
 NUMERICS = (NumericsMode.EXACT,)
@@ -45,8 +44,6 @@ def find_unsupported(spec: SplitTrainingSpec, *, in_cluster: bool = False) -> li
         _refuse("spec.mode", spec.mode, RUN_MODES),
         _refuse("spec.faultTolerance.onClientLoss", spec.fault_tolerance.on_client_loss, ON_CLIENT_LOSS),
     ]
-    if spec.schedule.sequential is not None:
-        found.append(_refuse("spec.schedule.sequential.handoff", spec.schedule.sequential.handoff, HAND_OFFS))
     for path, is_given, feature in (
         (
             "spec.checkpoint",

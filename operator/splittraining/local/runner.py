@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from splittraining.api.identity import PartyIdentity
+from splittraining.api.identity import SERVER_PARTY, PartyIdentity
 from splittraining.api.party_document import Endpoint, IntakeAccess, Reporting
 from splittraining.api.report import Report
 from splittraining.intake.authenticators import OneTimeFileToken
@@ -35,7 +35,7 @@ from splittraining.pki.bundle import TrustBundle
 from splittraining.pki.ca import MAX_LEAF_DURATION, SiteCA
 from splittraining.plan.environment import build_environment
 from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_documents
-from splittraining.plan.topology import get_data, get_role, list_parties
+from splittraining.plan.topology import find_hand_off_neighbors, get_data, get_role, list_parties
 from splittraining.report.record import RunRecord
 
 TRUST_DOMAIN = "local.splittraining"
@@ -174,8 +174,8 @@ class _Run:
         reports: Mailbox[Report] = Mailbox(wakeup)
         crew = Crew(launcher)
         try:
-            with reserve_port() as port, self._open_door(reports, around) as door:
-                for party, path in self._write_documents(port, door).items():
+            with self._reserve_endpoints() as endpoints, self._open_door(reports, around) as door:
+                for party, path in self._write_documents(endpoints, door).items():
                     stderr_path = str(path.parent / STDERR_FILE)
                     order = Order(PARTY_TARGET, (str(path),), {"debug": self._debug}, stderr_path=stderr_path)
                     crew.start(party, order)
@@ -194,6 +194,17 @@ class _Run:
             crew.abandon()
             for party in self._parties:
                 self._workspace.delete_token(party)
+
+    @contextlib.contextmanager
+    def _reserve_endpoints(self) -> Iterator[dict[str, Endpoint]]:
+        """Yields where every party listens that is dialed by another one: the server, and the ring's clients."""
+        spec = self._accepted.training.spec
+        listeners = [party for party in self._parties if find_hand_off_neighbors(spec, party) is not None]
+        with contextlib.ExitStack() as stack:
+            yield {
+                party: Endpoint(host=LOOPBACK, port=stack.enter_context(reserve_port()))
+                for party in (SERVER_PARTY, *listeners)
+            }
 
     @contextlib.contextmanager
     def _open_door(self, reports: Mailbox[Report], around: Surroundings) -> Iterator[RunningIntake]:
@@ -228,7 +239,7 @@ class _Run:
         finally:
             door.close()
 
-    def _write_documents(self, port: int, door: RunningIntake) -> dict[str, Path]:
+    def _write_documents(self, endpoints: Mapping[str, Endpoint], door: RunningIntake) -> dict[str, Path]:
         """Writes the model's source and every party's document; returns the documents' paths."""
         source_path = ""
         if self._accepted.source_files:
@@ -239,7 +250,8 @@ class _Run:
             run=RunPlace(
                 run_id=self.run_id,
                 trust_domain=TRUST_DOMAIN,
-                server=Endpoint(host=LOOPBACK, port=port),
+                server=endpoints[SERVER_PARTY],
+                clients=endpoints,
                 reporting=Reporting(period_milliseconds=REPORT_PERIOD_MS),
             ),
             places={party: self._place(party, door.url, source_path) for party in self._parties},

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from splittraining.api.contract import Contract
 from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Peer, Reporting
 from splittraining.api.resource import SplitTraining
+from splittraining.api.spec.split_training import SplitTrainingSpec
 from splittraining.plan.party_plans import build_party_plan
-from splittraining.plan.topology import decide_device, get_data, get_role, list_parties
+from splittraining.plan.topology import (
+    decide_device,
+    find_hand_off_neighbors,
+    get_data,
+    get_role,
+    list_parties,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,8 @@ class RunPlace:
     listen_host: str = ""
     isolation_probe: Endpoint | None = None
     isolation_required: bool = False
+    clients: Mapping[str, Endpoint] = field(default_factory=dict)
+    """Where clients are dialed, those that listen (topology.find_hand_off_neighbors)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ def build_party_document(
         place: The party's own files.
     """
     spec = training.spec
+    listen, successor = _find_endpoints(spec, party, run)
     return PartyDocument(
         namespace=training.metadata.namespace,
         training=training.metadata.name,
@@ -86,6 +96,8 @@ def build_party_document(
         rounds=spec.rounds,
         server=run.server,
         listen_host=run.listen_host,
+        listen=listen,
+        successor=successor,
         intake=place.intake,
         reporting=run.reporting,
         data=get_data(spec, party),
@@ -99,3 +111,12 @@ def build_party_document(
         ready_timeout_seconds=spec.startup.ready_timeout_seconds,
         stall_timeout_seconds=spec.fault_tolerance.stall_timeout_seconds,
     )
+
+
+def _find_endpoints(spec: SplitTrainingSpec, party: str, run: RunPlace) -> tuple[Endpoint | None, Endpoint | None]:
+    """Returns where a client listens for its predecessor, and where its successor is dialed."""
+    neighbors = find_hand_off_neighbors(spec, party)
+    if neighbors is None or party not in run.clients:
+        return None, None
+    dialed = run.clients[party]
+    return Endpoint(host=run.listen_host or dialed.host, port=dialed.port), run.clients[neighbors.successor]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from splittraining.api.contract import Cargo, ContractLink, Role
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.resource import SplitTraining
+from splittraining.api.ring import Neighbors, find_neighbors
 from splittraining.api.spec.client import ClientSpec
 from splittraining.api.spec.data import DataSpec
 from splittraining.api.spec.pod import GPU_RESOURCE
@@ -48,6 +49,11 @@ def find_label_holders(spec: SplitTrainingSpec) -> tuple[str, ...]:
     )
 
 
+def find_hand_off_neighbors(spec: SplitTrainingSpec, party: str) -> Neighbors | None:
+    """Returns who dials a client for a PeerToPeer hand-off and whom it dials; None where nobody does."""
+    return find_neighbors(spec.schedule, [client.name for client in spec.clients], party)
+
+
 def decide_device(spec: SplitTrainingSpec, party: str) -> Device:
     """Decides where a party's tensors live: as it says, else CUDA exactly if its pod asks for a GPU."""
     member = get_member(spec, party)
@@ -82,10 +88,12 @@ def build_links(spec: SplitTrainingSpec) -> tuple[ContractLink, ...]:
     sequential = spec.schedule.sequential
     hands_on = sequential is not None and sequential.handoff is not HandOff.NONE
     for sender in clients:
+        neighbors = find_hand_off_neighbors(spec, sender)
         for receiver in clients:
             cargo = list_relayed_cargo(spec, sender, receiver)
             cargo += [Cargo.CLIENT_SECRET] if sender == clients[0] else []
-            cargo += [Cargo.HAND_OFF] if hands_on else []
+            if hands_on and (neighbors is None or receiver == neighbors.successor):
+                cargo.append(Cargo.HAND_OFF)
             if sender != receiver:
                 links += build_link(sender, receiver, cargo)
     return tuple(links)

@@ -6,9 +6,9 @@ import pytest
 
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.spec.data import DataFormat
-from splittraining.api.spec.schedule import HandOff, ScheduleMode
+from splittraining.api.spec.schedule import ScheduleMode
 from splittraining.api.spec.split_training import Topology
-from splittraining.api.support import FORMATS, HAND_OFFS, SCHEDULES, TOPOLOGIES, find_unsupported
+from splittraining.api.support import FORMATS, SCHEDULES, TOPOLOGIES, find_unsupported
 from support.builders import (
     TrainingBuilder,
     a_multi_hop_training,
@@ -53,16 +53,6 @@ def test_the_topologies_run(build):
             )
             for mode in ScheduleMode
             if mode not in SCHEDULES
-        ),
-        *(
-            pytest.param(
-                VANILLA.with_value("spec.schedule.sequential.handoff", handoff.value),
-                f"spec.schedule.sequential.handoff: {handoff.value} is not in this version",
-                "ViaServer, None",
-                id=handoff.value,
-            )
-            for handoff in HandOff
-            if handoff not in HAND_OFFS
         ),
         *(
             pytest.param(

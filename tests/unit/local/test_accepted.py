@@ -56,15 +56,15 @@ def test_a_source_folder_nobody_asked_for_is_refused(tmp_path):
 
 def test_a_single_problem_keeps_its_own_kind(tmp_path):
     document = build_manifest_document()
-    document["spec"]["schedule"]["sequential"]["handoff"] = "PeerToPeer"
+    document["spec"]["mode"] = "Predict"
     with pytest.raises(NotSupported):
         accept_manifest(load(tmp_path, document, CODE))
 
 
 def test_several_problems_are_told_together(tmp_path):
     document = build_manifest_document()
-    document["spec"]["schedule"]["sequential"]["handoff"] = "PeerToPeer"
-    with pytest.raises(ManifestInvalid, match=r"2 problems(.|\n)*handoff(.|\n)*ConfigMap code") as refused:
+    document["spec"]["mode"] = "Predict"
+    with pytest.raises(ManifestInvalid, match=r"2 problems(.|\n)*spec\.mode(.|\n)*ConfigMap code") as refused:
         accept_manifest(load(tmp_path, document))
     assert len(refused.value.problems) == 2
 

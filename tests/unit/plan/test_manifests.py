@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from splittraining.api.party_document import PartyDocument
+from splittraining.api.party_document import Endpoint, PartyDocument
 from splittraining.plan.contracts import build_contract
 from splittraining.plan.manifests.config_maps import build_source_map
 from splittraining.plan.manifests.job import build_job
@@ -26,6 +26,7 @@ TRAININGS = {
     "Vanilla": a_vanilla_training(),
     "UShaped": a_u_shaped_training(),
     "Vertical": a_vertical_training(),
+    "PeerToPeer": a_vanilla_training().with_value("spec.schedule.sequential.handoff", "PeerToPeer"),
 }
 Objects = list[dict[str, Any]]
 
@@ -159,6 +160,52 @@ def test_only_the_server_is_dialed_and_only_by_this_trainings_clients():
     for policy in (server, client):
         assert policy["policyTypes"] == ["Ingress", "Egress"]
         assert all(rule.get("to") and rule.get("ports") for rule in policy["egress"])
+
+
+PEER_TO_PEER = a_vanilla_training().with_client("st-anne").with_value("spec.schedule.sequential.handoff", "PeerToPeer")
+RING = {"st-mary": "st-luke", "st-luke": "st-anne", "st-anne": "st-mary"}
+
+
+def list_selected(peers: list[dict[str, Any]]) -> list[str]:
+    assert all(peer["podSelector"]["matchLabels"]["splitlearning.dev/training-uid"] == UID for peer in peers)
+    return [peer["podSelector"]["matchLabels"]["splitlearning.dev/party"] for peer in peers]
+
+
+@pytest.mark.parametrize(("sender", "receiver"), RING.items())
+def test_from_client_to_client_only_the_one_before_dials_and_only_the_next_one_is_dialed(sender: str, receiver: str):
+    objects = build(PEER_TO_PEER)
+    port = [{"protocol": "TCP", "port": 7443}]
+    (ingress,) = get(objects[receiver], "NetworkPolicy")["spec"]["ingress"]
+    assert (list_selected(ingress["from"]), ingress["ports"]) == ([sender], port)
+    *_, egress = get(objects[sender], "NetworkPolicy")["spec"]["egress"]
+    assert (list_selected(egress["to"]), egress["ports"]) == (["server", receiver], port)
+    assert not [rule for rule in get(objects["server"], "NetworkPolicy")["spec"]["egress"] if "party" in str(rule)]
+    assert get(objects[receiver], "Service")["spec"]["selector"]["splitlearning.dev/party"] == receiver
+
+
+def test_from_client_to_client_each_is_told_its_own_port_and_the_next_ones_name():
+    objects = build(PEER_TO_PEER)
+    for sender, receiver in RING.items():
+        child = get(objects[sender], "ServiceAccount")["metadata"]["name"]
+        told = PartyDocument.model_validate_json(get(objects[sender], "ConfigMap", child)["data"]["party.json"])
+        service = get(objects[receiver], "Service")["metadata"]["name"]
+        assert told.listen == Endpoint(host="0.0.0.0", port=7443)
+        assert told.successor == Endpoint(host=f"{service}.trial.svc", port=7443)
+
+
+@pytest.mark.parametrize("handoff", ["ViaServer", "None"])
+def test_where_nothing_is_handed_on_directly_no_client_listens(handoff: str):
+    objects = build(a_vanilla_training().with_value("spec.schedule.sequential.handoff", handoff))
+    for client in ("st-mary", "st-luke"):
+        assert "Service" not in {item["kind"] for item in objects[client]}
+        assert get(objects[client], "NetworkPolicy")["spec"]["ingress"] == []
+
+
+def test_a_lone_client_has_nobody_to_hand_on_to():
+    lone = a_vanilla_training().without("spec.clients.1").with_value("spec.schedule.sequential.handoff", "PeerToPeer")
+    objects = build(lone)
+    assert "Service" not in {item["kind"] for item in objects["st-mary"]}
+    assert get(objects["st-mary"], "NetworkPolicy")["spec"]["ingress"] == []
 
 
 def test_names_are_asked_where_this_cluster_answers():

@@ -107,6 +107,18 @@ def test_without_a_hand_off_only_the_first_client_tells_the_others_the_secret():
     assert ("st-luke", "st-mary") not in links
 
 
+def test_from_client_to_client_a_hand_off_goes_to_the_next_client_alone():
+    three = a_vanilla_training().with_client("st-anne")
+    links = list_cargo(three.with_value("spec.schedule.sequential.handoff", "PeerToPeer"))
+    between_clients = {pair: cargo for pair, cargo in links.items() if "server" not in pair}
+    assert between_clients == {
+        ("st-mary", "st-luke"): SECRET | HAND_OFF,
+        ("st-mary", "st-anne"): SECRET,
+        ("st-luke", "st-anne"): HAND_OFF,
+        ("st-anne", "st-mary"): HAND_OFF,
+    }
+
+
 def test_in_a_u_shape_no_label_travels():
     assert list_cargo(a_u_shaped_training()) == {("clinic", "server"): BOTH_WAYS, ("server", "clinic"): BOTH_WAYS}
 

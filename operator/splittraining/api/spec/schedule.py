@@ -51,7 +51,8 @@ class SequentialSpec(Document):
     """How long one client trains before the next."""
     handoff: HandOff = HandOff.VIA_SERVER
     """How weights, buffers and optimizer state of the client segment reach the next client. ViaServer: relayed by the
-    server, sealed end to end and signed. PeerToPeer: from client to client. None: every client keeps its own."""
+    server, sealed end to end and signed. PeerToPeer: sealed in the same way, over a connection from each client to the
+    next one in the order of turns. None: every client keeps its own."""
 
 
 class ScheduleSpec(Document):

@@ -2,7 +2,8 @@
 
 In a Sequential training with hand-off there is one client segment, and it moves. Who trained last *holds* it, with its
 optimizer's state; before another client's turn everything is handed on. For evaluation and at the end weights are
-enough: they go round the ring, from whoever has them to whoever lacks them.
+enough: they go round the ring, from whoever has them to whoever lacks them. With direct links every pass goes from a
+client to its successor alone (api/ring); what is meant for one further on passes through those between.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from splittraining.api.errors import ProtocolViolation
+from splittraining.api.ring import list_pairs
 from splittraining.party.training.sealed_mail import BlobKind
 from splittraining.party.wire.link import Link, relay_blob
 from splittraining.party.wire.message import Message
-from splittraining.party.wire.orders import HandOff, HandOffDone, SealedNotice
+from splittraining.party.wire.orders import HandOff, HandOffDone, SealedNotice, TakeOver
 
 M = TypeVar("M", bound=Message)
 
@@ -29,12 +31,16 @@ class ClientLine:
         names: In the order of turns.
         links: To every client, by name.
         hands_off: Whether the client segment is handed on; else every client keeps its own.
+        directly: Whether it goes over links of the clients' own, past the server.
     """
 
-    def __init__(self, names: Sequence[str], links: Mapping[str, Link], *, hands_off: bool) -> None:
+    def __init__(
+        self, names: Sequence[str], links: Mapping[str, Link], *, hands_off: bool, directly: bool = False
+    ) -> None:
         self.names = list(names)
         self.links = links
         self._hands_off = hands_off
+        self._successors = dict(list_pairs(self.names)) if directly else {}
         self._sequence = 0
         # At the start all clients are alike: the same first weights, no optimizer state.
         self._holder = self.names[0]
@@ -63,15 +69,17 @@ class ClientLine:
 
     def pass_state_to(self, recipient: str, *, step: int) -> None:
         """Sees to it that a client has weights, buffers and optimizer state before it trains."""
-        if self._hands_off and recipient != self._holder:
-            self._pass(self._holder, recipient, step=step, weights_only=False)
+        if self._hands_off:
+            for sender, receiver in self._plan_way(self._holder, recipient):
+                self._pass(sender, receiver, step=step, weights_only=False)
         self._holder, self._current = recipient, [recipient]
 
     def pass_weights_to(self, recipient: str, *, step: int) -> None:
         """Sees to it that a client has the current weights before it evaluates, or at the end."""
         if self._hands_off and recipient not in self._current:
-            self._pass(self._current[-1], recipient, step=step, weights_only=True)
-            self._current.append(recipient)
+            for sender, receiver in self._plan_way(self._current[-1], recipient):
+                self._pass(sender, receiver, step=step, weights_only=True)
+                self._current.append(receiver)
 
     def relay(self, sender: str, recipient: str, *, kind: BlobKind) -> None:
         """Carries one sealed blob from client to client, piece by piece, without keeping or reading it.
@@ -91,9 +99,22 @@ class ClientLine:
         self.links[recipient].send_control(notice)
         relay_blob(self.links[sender], self.links[recipient], notice.sequence, size_bytes)
 
+    def _plan_way(self, holder: str, recipient: str) -> list[tuple[str, str]]:
+        """Returns the passes from who has something to who lacks it: at once through the server, else step by step."""
+        if not self._successors:
+            return [(holder, recipient)] if holder != recipient else []
+        way = []
+        while holder != recipient:
+            way.append((holder, self._successors[holder]))
+            holder = self._successors[holder]
+        return way
+
     def _pass(self, sender: str, recipient: str, *, step: int, weights_only: bool) -> None:
         self._sequence += 1
         order = HandOff(recipient=recipient, sequence=self._sequence, step=step, weights_only=weights_only)
         self.links[sender].send_control(order)
-        self.relay(sender, recipient, kind=BlobKind.HAND_OFF)
+        if self._successors:
+            self.links[recipient].send_control(TakeOver(sender=sender, sequence=self._sequence))
+        else:
+            self.relay(sender, recipient, kind=BlobKind.HAND_OFF)
         self.recv(recipient, HandOffDone)

@@ -61,10 +61,15 @@ class Conductor:
         self._assembly = assembly
         self._document = assembly.document
         sequential = assembly.contract.schedule.sequential
-        hands_off = sequential is not None and sequential.handoff is HandOffMode.VIA_SERVER
+        handoff = HandOffMode.NONE if sequential is None else sequential.handoff
         self._clients = [party.name for party in assembly.contract.clients]
         self._links = links
-        self._line = ClientLine(self._clients, links, hands_off=hands_off)
+        self._line = ClientLine(
+            self._clients,
+            links,
+            hands_off=handoff is not HandOffMode.NONE,
+            directly=handoff is HandOffMode.PEER_TO_PEER,
+        )
         self._mail = mail
         self._telemetry = telemetry
         self._monotonic_s = monotonic_s

@@ -12,6 +12,7 @@ from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret, draw_client_secret
 from splittraining.party.training.feed import BatchFeed, Prefetched
 from splittraining.party.training.metrics import render_number
+from splittraining.party.training.peer_links import PeerLinks
 from splittraining.party.training.relays import find_pairs, open_relayed_links
 from splittraining.party.training.schedule import Span
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
@@ -30,6 +31,7 @@ from splittraining.party.wire.orders import (
     Prepare,
     Prepared,
     SealedNotice,
+    TakeOver,
     Turn,
     TurnDone,
 )
@@ -48,6 +50,7 @@ class Follower:
         telemetry: Told of every step.
         entropy: Source of random bytes for the clients' secret and the keys of relayed links.
         admit: Told of the channels to other clients, which the server relays.
+        peers: Links to other clients, where hand-offs go past the server.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Follower:
         telemetry: Telemetry,
         entropy: Callable[[int], bytes],
         admit: Callable[[Channel], object],
+        peers: PeerLinks | None = None,
     ) -> None:
         self._assembly = assembly
         self._document = assembly.document
@@ -68,6 +72,7 @@ class Follower:
         self._telemetry = telemetry
         self._entropy = entropy
         self._admit = admit
+        self._peers = peers
         self._train_feed: BatchFeed | None = None
         self._test_feed: BatchFeed | None = None
         self._last_step = 0
@@ -89,13 +94,15 @@ class Follower:
                     self._evaluate(order)
                 case HandOff():
                     self._hand_off(order)
-                case SealedNotice():
-                    self._take_over(order)
+                case SealedNotice() if self._peers is None:
+                    self._take_over(self._link, order)
+                case TakeOver() if self._peers is not None:
+                    self._take_over_directly(self._peers.get_incoming(order.sender), order)
                 case Finish():
                     self._finish(order)
                     return
                 case _:
-                    raise _refuse(order, "Turn, Evaluate, HandOff, SealedNotice or Finish")
+                    raise _refuse(order, "Turn, Evaluate, HandOff, SealedNotice, TakeOver or Finish")
 
     def _prepare(self) -> None:
         cards = []
@@ -106,6 +113,8 @@ class Follower:
         if not isinstance(order, Prepare):
             raise _refuse(order, "PeerCard or Prepare")
         self._mail.admit(cards)
+        if self._peers is not None:
+            self._peers.connect()
         secret = self._agree_on_secret(order)
         if self._assembly.contract.model.initialization is Initialization.CLIENTS_ONLY:
             self._assembly.share.initialize(secret.initialization_seed)
@@ -191,14 +200,21 @@ class Follower:
 
     def _hand_off(self, order: HandOff) -> None:
         data = self._assembly.share.export_state(step=order.step, weights_only=order.weights_only)
-        self._mail.send(
-            self._link, kind=BlobKind.HAND_OFF, recipient=order.recipient, sequence=order.sequence, data=data
-        )
+        link = self._link if self._peers is None else self._peers.get_outgoing(order.recipient)
+        self._mail.send(link, kind=BlobKind.HAND_OFF, recipient=order.recipient, sequence=order.sequence, data=data)
 
-    def _take_over(self, notice: SealedNotice) -> None:
-        data = self._mail.recv(
-            self._link, notice, kind=BlobKind.HAND_OFF, max_bytes=self._assembly.share.count_state_bytes()
-        )
+    def _take_over_directly(self, link: Link, order: TakeOver) -> None:
+        notice = link.recv_control()
+        if not isinstance(notice, SealedNotice) or (notice.sender, notice.sequence) != (order.sender, order.sequence):
+            raise ProtocolViolation(
+                f"{link.peer} sent {notice}",
+                allowed=f"the notice of sealed blob {order.sequence} from {order.sender}, as the conductor ordered",
+                remedy="use the same version of splittraining at every party",
+            )
+        self._take_over(link, notice)
+
+    def _take_over(self, link: Link, notice: SealedNotice) -> None:
+        data = self._mail.recv(link, notice, kind=BlobKind.HAND_OFF, max_bytes=self._assembly.share.count_state_bytes())
         self._assembly.share.import_state(data)
         self._link.send_control(HandOffDone(sequence=notice.sequence))
 

@@ -18,9 +18,10 @@ from splittraining.api.report import LinkBytes, PartyState
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.conductor import Conductor
 from splittraining.party.training.follower import Follower
+from splittraining.party.training.peer_links import PeerLinks, PeerTerms, build_peer_links
 from splittraining.party.training.sealed_mail import SealedMail
 from splittraining.party.training.telemetry import Telemetry
-from splittraining.party.wire.channel import Channel, ChannelSettings
+from splittraining.party.wire.channel import Alarm, Channel, ChannelSettings
 from splittraining.party.wire.goodbye import Goodbye, build_finished, build_goodbye
 from splittraining.party.wire.grpc_client import dial
 from splittraining.party.wire.grpc_server import GrpcServer
@@ -60,8 +61,12 @@ class LinkCounts:
         self._channels.append(channel)
 
     def __call__(self) -> list[LinkBytes]:
-        """Returns the counts of this moment, peer by peer."""
-        return [channel.counters.snapshot() for channel in self._channels]
+        """Returns the counts of this moment, peer by peer; two clients may have a channel in each direction."""
+        counts: dict[str, LinkBytes] = {}
+        for channel in self._channels:
+            found = channel.counters.snapshot()
+            counts[found.peer] = counts[found.peer].plus(found) if found.peer in counts else found
+        return list(counts.values())
 
 
 class Session:
@@ -115,6 +120,17 @@ class Session:
             self._run_client()
 
     def _run_client(self) -> None:
+        channels: list[Channel] = []
+        alarm = Alarm()
+        with contextlib.ExitStack() as stack:
+            peers = self._build_peer_links(channels, alarm)
+            if peers is not None:
+                stack.callback(peers.close)
+                peers.listen()
+            stack.enter_context(self._conversation(channels))
+            self._follow(channels, alarm, peers)
+
+    def _follow(self, channels: list[Channel], alarm: Alarm, peers: PeerLinks | None) -> None:
         channel = dial(
             self._credentials,
             self._document.server,
@@ -122,20 +138,41 @@ class Session:
             progress=self._assembly.progress,
             settings=self._settings,
             ready_timeout_s=self._document.ready_timeout_seconds,
+            alarm=alarm,
         )
         channel = self._admit(channel)
-        with self._conversation([channel]):
-            link = self._build_link(channel)
-            send_hello(link, self._build_hello(), server=SERVER_PARTY)
-            follower = Follower(
-                self._assembly,
-                link=link,
-                mail=self._mail,
-                telemetry=self._telemetry,
-                entropy=self._surroundings.entropy,
-                admit=self._counts.add,
-            )
-            follower.run()
+        channels.append(channel)
+        link = self._build_link(channel)
+        send_hello(link, self._build_hello(), server=SERVER_PARTY)
+        follower = Follower(
+            self._assembly,
+            link=link,
+            mail=self._mail,
+            telemetry=self._telemetry,
+            entropy=self._surroundings.entropy,
+            admit=self._counts.add,
+            peers=peers,
+        )
+        follower.run()
+
+    def _build_peer_links(self, channels: list[Channel], alarm: Alarm) -> PeerLinks | None:
+        def open_link(channel: Channel) -> Link:
+            admitted = self._admit(channel)
+            channels.append(admitted)
+            return self._build_link(admitted)
+
+        # Another client is told what must be equal, and nothing of this one's rows, machine or sealing key.
+        told = {"fingerprint": (), "train_rows": 0, "test_rows": 0, "sealing_key": None}
+        terms = PeerTerms(
+            identities=self._peers,
+            hello=self._build_hello().model_copy(update=told),
+            settings=self._settings,
+            alarm=alarm,
+            open_link=open_link,
+        )
+        return build_peer_links(
+            self._document, credentials=self._credentials, progress=self._assembly.progress, terms=terms
+        )
 
     def _run_server(self) -> None:
         server = GrpcServer(

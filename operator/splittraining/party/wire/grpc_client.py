@@ -1,4 +1,4 @@
-"""The dialing end: finds the server, proves who it is, and turns what gRPC says into named errors."""
+"""The dialing end: finds the listening party, proves who it is, and turns what gRPC says into named errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import grpc
 from splittraining.api.errors import IdentityRefused, ProtocolViolation, SplitTrainingError, StartTimeout
 from splittraining.api.identity import PartyIdentity
 from splittraining.api.party_document import Endpoint
-from splittraining.party.wire.channel import Channel, ChannelSettings
+from splittraining.party.wire.channel import Alarm, Channel, ChannelSettings
 from splittraining.party.wire.goodbye import build_refusal, parse_goodbye_json
 from splittraining.party.wire.grpc_common import (
     COMMON_OPTIONS,
@@ -69,6 +69,7 @@ def dial(
     progress: Progress,
     ready_timeout_s: float,
     settings: ChannelSettings | None = None,
+    alarm: Alarm | None = None,
     now: Callable[[], datetime] = _now,
 ) -> Channel:
     """Opens the stream to the server party, waiting for it to come up.
@@ -80,6 +81,7 @@ def dial(
         progress: What this party is doing, for the heartbeats.
         ready_timeout_s: Longest wait for the server.
         settings: Times and bounds of the channel.
+        alarm: Shared with other channels of this party; when it rings, waiting here ends, too.
         now: The time certificates are looked at with.
 
     Raises:
@@ -87,19 +89,26 @@ def dial(
             certificate is not renewed meanwhile.
         ProtocolViolation: if the server refuses the stream for another reason.
         StartTimeout: if no server answers in time.
+        SplitTrainingError: what the alarm rang for.
     """
     require_grpc_environment()
     _check_own_leaf(credentials.current, now())
     deadline_s = time.monotonic() + ready_timeout_s
-    pause, pause_s = threading.Event(), _FIRST_PAUSE_S
+    alarm = alarm or Alarm()
+    waiting, pause_s = _Waiting(), _FIRST_PAUSE_S
+    alarm.listen(waiting.end)
     last_words = "no answer"
     while True:
         if credentials.error is not None:
             raise credentials.error
-        attempt = _Attempt(credentials, endpoint, server, progress, settings or ChannelSettings(), now)
-        channel = attempt.open(max(0.0, deadline_s - time.monotonic()))
+        attempt = _Attempt(credentials, endpoint, server, progress, settings or ChannelSettings(), alarm, now)
+        waiting.attempt = attempt
+        channel = attempt.open(0.0 if alarm.error else max(0.0, deadline_s - time.monotonic()))
+        waiting.attempt = None
         if channel is not None:
             return channel
+        if alarm.error is not None:
+            raise alarm.error
         failure = attempt.fetch_failure()
         error = decide_refusal(failure, server)
         if error is not None:
@@ -112,9 +121,9 @@ def dial(
                 f"{server.party} did not answer at {endpoint.host}:{endpoint.port} for {ready_timeout_s:g} s: "
                 + last_words,
                 allowed=f"a listening {server.spiffe_id}",
-                remedy="look at the server party's log, or raise startup.readyTimeoutSeconds",
+                remedy=f"look at {server.party}'s log, or raise startup.readyTimeoutSeconds",
             )
-        pause.wait(min(pause_s, left_s))
+        waiting.pause.wait(min(pause_s, left_s))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
@@ -153,6 +162,20 @@ def decide_refusal(failure: DialFailure, server: PartyIdentity) -> SplitTraining
     )
 
 
+class _Waiting:
+    """What a dial waits for, so that an alarm can end it: the attempt under way, or the pause before the next one."""
+
+    def __init__(self) -> None:
+        self.pause = threading.Event()
+        self.attempt: _Attempt | None = None
+
+    def end(self) -> None:
+        self.pause.set()
+        attempt = self.attempt
+        if attempt is not None:
+            attempt.cancel()
+
+
 class _Attempt:
     """One dial. The thread that waits for the answer becomes the stream's reader."""
 
@@ -163,6 +186,7 @@ class _Attempt:
         server: PartyIdentity,
         progress: Progress,
         settings: ChannelSettings,
+        alarm: Alarm,
         now: Callable[[], datetime],
     ) -> None:
         self._credentials = credentials
@@ -172,6 +196,7 @@ class _Attempt:
         self._server = server
         self._progress = progress
         self._settings = settings
+        self._alarm = alarm
         self._now = now
         self._channel: StreamChannel | None = None
         self._error: SplitTrainingError | None = None
@@ -195,6 +220,10 @@ class _Attempt:
         if self._error is not None:
             raise self._error
         return self._channel
+
+    def cancel(self) -> None:
+        """Ends it, whatever it waits for."""
+        self._call.cancel()
 
     def fetch_failure(self) -> DialFailure:
         """Returns why there is no stream; asks TLS once more where gRPC's words leave it open."""
@@ -240,6 +269,7 @@ class _Attempt:
             progress=self._progress,
             settings=self._settings,
             cancel=self._call.cancel,
+            alarm=self._alarm,
             expiry=build_expiry(leaf.not_after, now),
             verify_renewal=identity.verify_renewal,
         )

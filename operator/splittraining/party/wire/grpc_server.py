@@ -1,4 +1,4 @@
-"""The listening end: one generic method on bytes, and nobody admitted who is not exactly one of the clients."""
+"""The listening end: one generic method on bytes, and nobody admitted who is not exactly one of those expected."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ class GrpcServer:
         expected: The clients of this run by name.
         progress: What this party is doing, for the heartbeats.
         settings: Times and bounds of every channel.
+        alarm: Shared with channels of this party that are not this server's; one of its own by default.
         now: The time certificates are looked at with.
     """
 
@@ -66,6 +67,7 @@ class GrpcServer:
         *,
         progress: Progress,
         settings: ChannelSettings | None = None,
+        alarm: Alarm | None = None,
         now: Callable[[], datetime] = _now,
     ) -> None:
         require_grpc_environment()
@@ -75,7 +77,7 @@ class GrpcServer:
         self._progress = progress
         self._settings = settings or ChannelSettings()
         self._now = now
-        self._alarm = Alarm()
+        self._alarm = alarm or Alarm()
         self._lock = threading.Lock()
         self._live: dict[str, StreamChannel] = {}
         self._arrived: queue.SimpleQueue[StreamChannel | None] = queue.SimpleQueue()
@@ -100,7 +102,7 @@ class GrpcServer:
             self._server.add_secure_port(address, credentials)
         except RuntimeError:
             raise StartTimeout(
-                f"the server party cannot listen on {address}",
+                f"{self._credentials.current.identity.party} cannot listen on {address}",
                 allowed="an address of this machine and a port that is free",
                 remedy="end the process that has the port, or give another one",
             ) from None

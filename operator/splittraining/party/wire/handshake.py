@@ -119,6 +119,16 @@ def send_hello(link: ControlLink, hello: Hello, *, server: str, timeout_s: float
         ProtocolViolation: if anything else does not fit.
     """
     link.send_control(hello)
+    return recv_welcome(link, hello, server=server, timeout_s=timeout_s)
+
+
+def recv_welcome(link: ControlLink, hello: Hello, *, server: str, timeout_s: float | None = None) -> Welcome:
+    """Returns the Welcome to a Hello that was sent, once it is checked.
+
+    Raises:
+        ContractMismatch: if the parties hold different contracts or wire plans, whichever side found out.
+        ProtocolViolation: if anything else does not fit.
+    """
     try:
         welcome = _recv(link, Welcome, timeout_s)
     except PeerSaidGoodbye as refused:

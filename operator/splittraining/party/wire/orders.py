@@ -120,6 +120,14 @@ class HandOff(Message):
     """For evaluation and at the end: parameters and buffers without optimizer state."""
 
 
+class TakeOver(Message):
+    """Conductor to the client after the one that hands on, PeerToPeer: its sealed weights come over your own link."""
+
+    type: Literal["TakeOver"] = "TakeOver"
+    sender: Annotated[str, _PARTY]
+    sequence: Annotated[int, _COUNT]
+
+
 class HandOffDone(Message):
     """Recipient to conductor: opened, verified and loaded."""
 
@@ -151,6 +159,7 @@ ORDERS: tuple[type[Message], ...] = (
     Evaluate,
     Evaluated,
     HandOff,
+    TakeOver,
     HandOffDone,
     Finish,
     Finished,

@@ -21,7 +21,7 @@ from splittraining.api.spec.operation import Enforcement, Isolation
 from splittraining.plan.manifests.metadata import get_child_name
 from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_document
-from splittraining.plan.topology import get_data, get_namespace
+from splittraining.plan.topology import find_hand_off_neighbors, get_data, get_namespace, list_parties
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a pod does not know which address its peers will dial; policies say who may
 """gRPC takes it for all addresses of either family, so that it serves in an IPv6 cluster too."""
@@ -41,18 +41,27 @@ def build_document(
     """
     network = training.spec.network
     is_closed = network.isolation is Isolation.DENY_ALL
-    host = f"{get_child_name(training, SERVER_PARTY)}.{get_namespace(training, SERVER_PARTY)}.svc"
     run = RunPlace(
         run_id=training.metadata.uid,
         trust_domain=settings.trust_domain,
-        server=Endpoint(host=host, port=PARTY_PORT),
+        server=_build_endpoint(training, SERVER_PARTY),
         reporting=Reporting(period_milliseconds=settings.report_period_milliseconds),
         generation=attempt,
         listen_host=EVERY_ADDRESS,
         isolation_probe=settings.isolation_probe if is_closed else None,
         isolation_required=is_closed and network.enforcement is Enforcement.REQUIRED,
+        clients={
+            name: _build_endpoint(training, name)
+            for name in list_parties(training.spec)
+            if find_hand_off_neighbors(training.spec, name) is not None
+        },
     )
     return build_party_document(training, contract, party, run=run, place=_build_place(training, party, settings))
+
+
+def _build_endpoint(training: SplitTraining, party: str) -> Endpoint:
+    """Builds the address of a party that listens: its Service's name."""
+    return Endpoint(host=f"{get_child_name(training, party)}.{get_namespace(training, party)}.svc", port=PARTY_PORT)
 
 
 def _build_place(training: SplitTraining, party: str, settings: OperatorSettings) -> PartyPlace:

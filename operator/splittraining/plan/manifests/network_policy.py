@@ -11,19 +11,18 @@ from splittraining.api.names import PARTY_PORT
 from splittraining.api.resource import SplitTraining
 from splittraining.plan.manifests.metadata import Manifest, build_object, build_selector, own_by_participation
 from splittraining.plan.manifests.settings import DnsSettings, OperatorSettings
-from splittraining.plan.topology import get_namespace, list_parties
+from splittraining.plan.topology import find_hand_off_neighbors, get_namespace, list_parties
 
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 
 def build_network_policy(training: SplitTraining, party: str, *, uid: str, settings: OperatorSettings) -> Manifest:
     """Builds the one policy of a party's pods."""
-    is_server = party == SERVER_PARTY
-    clients = [name for name in list_parties(training.spec) if name != SERVER_PARTY]
+    dialers, dialed = _list_peers(training, party)
     egress = [_allow_names(settings.dns), _allow_intake(settings)]
-    if not is_server:
-        egress.append({"to": [_select_party(training, SERVER_PARTY)], "ports": [_tcp(PARTY_PORT)]})
-    ingress = [{"from": [_select_party(training, name) for name in clients], "ports": [_tcp(PARTY_PORT)]}]
+    if dialed:
+        egress.append({"to": [_select_party(training, name) for name in dialed], "ports": [_tcp(PARTY_PORT)]})
+    ingress = [{"from": [_select_party(training, name) for name in dialers], "ports": [_tcp(PARTY_PORT)]}]
     return build_object(
         "networking.k8s.io/v1",
         "NetworkPolicy",
@@ -33,10 +32,20 @@ def build_network_policy(training: SplitTraining, party: str, *, uid: str, setti
         spec={
             "podSelector": {"matchLabels": build_selector(training, party)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress if is_server else [],
+            "ingress": ingress if dialers else [],
             "egress": egress,
         },
     )
+
+
+def _list_peers(training: SplitTraining, party: str) -> tuple[list[str], list[str]]:
+    """Returns who may dial a party, and whom it dials."""
+    if party == SERVER_PARTY:
+        return [name for name in list_parties(training.spec) if name != SERVER_PARTY], []
+    neighbors = find_hand_off_neighbors(training.spec, party)
+    if neighbors is None:
+        return [], [SERVER_PARTY]
+    return [neighbors.predecessor], [SERVER_PARTY, neighbors.successor]
 
 
 def _allow_names(dns: DnsSettings) -> Manifest:

@@ -15,6 +15,7 @@ from splittraining.plan.manifests.network_policy import build_network_policy
 from splittraining.plan.manifests.service import build_service, build_service_account
 from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.manifests.volume_claim import build_volume_claim
+from splittraining.plan.topology import find_hand_off_neighbors
 
 
 def build_party_objects(
@@ -51,7 +52,7 @@ def build_party_objects(
     ]
     if source_files:
         objects.append(build_source_map(training, party, uid=uid, files=source_files))
-    if party == SERVER_PARTY:
+    if party == SERVER_PARTY or find_hand_off_neighbors(training.spec, party) is not None:
         objects.append(build_service(training, party, uid=uid))
     objects.append(build_volume_claim(training, party, uid=uid, settings=settings))
     return tuple(objects)

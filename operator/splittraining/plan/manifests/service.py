@@ -1,4 +1,4 @@
-"""The server party's Service, and its ServiceAccounts: a name to dial, and an identity without rights."""
+"""The Service of a party that listens, and the ServiceAccounts: a name to dial, and an identity without rights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from splittraining.plan.manifests.metadata import Manifest, build_object, build_
 
 
 def build_service(training: SplitTraining, party: str, *, uid: str) -> Manifest:
-    """Builds the headless Service under whose name clients dial the server party, ready or not: it waits for them."""
+    """Builds the headless Service under whose name a party is dialed, ready or not: it waits for its peers."""
     return build_object(
         "v1",
         "Service",
