@@ -93,6 +93,8 @@ class Conductor:
             started_s = self._monotonic_s()
             rows, loss_sum = self._run_round(turns)
             metrics, evaluated = {"train_loss": loss_sum / rows}, {}
+            learning_rate = self._assembly.share.updates.learning_rate
+            metrics |= {} if learning_rate is None else {"learning_rate": learning_rate}
             if round_number % every_rounds == 0 or round_number == self._document.rounds:
                 metrics |= self._evaluate(round_number)
                 evaluated = self._count_evaluated_rows()
@@ -192,9 +194,10 @@ class Conductor:
             self._links[name].send_control(order)
         feed = self._build_feed("train", turn.clients[0])
         links = self._links_of(turn.clients)
+        prepare = self._assembly.share.updates.prepare(turn.round)
         rows, loss_sum = 0, 0.0
         for given in feed.iterate_training(turn.spans, first_step=turn.first_step):
-            loss = self._assembly.engine.train(given, links)
+            loss = self._assembly.engine.train(given, links, before_update=prepare)
             rows += given.rows
             loss_sum += 0.0 if loss is None else loss * given.rows
             self._step = given.step
