@@ -18,7 +18,9 @@ from splittraining.api.status import SplitTrainingStatus
 from support.builders import a_u_shaped_training, a_vanilla_training, a_vertical_training
 from support.cel import evaluate_rule, see_as_api_server
 from support.rule_rows import CHANGE_ROWS, ROWS, ChangeRow, Row
+from support.update_rows import UPDATE_ROWS
 
+ALL_ROWS = (*ROWS, *UPDATE_ROWS)
 FREE_FIELDS = {"suspend", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}
 
 
@@ -60,7 +62,7 @@ def find_told(rules: Sequence[Rule | ChangeRule], errors: Sequence[SpecInvalid])
     return told
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.message}: {row.name}")
+@pytest.mark.parametrize("row", ALL_ROWS, ids=lambda row: f"{row.message}: {row.name}")
 def test_a_rule_refuses_and_accepts_what_its_table_says_in_cel_and_in_python(row: Row):
     by_cel = find_refused_by_cel(row)
     by_python = find_violations(parse_for_rules(row.training.as_manifest()))
@@ -84,7 +86,7 @@ def test_a_rule_on_changes_refuses_and_accepts_what_its_table_says_in_cel_and_in
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.path}: {rule.message}")
 def test_each_rule_has_a_row_that_it_refuses_and_one_that_it_accepts(rule: Rule):
-    assert {row.accepted for row in ROWS if get_rule(row) is rule} == {True, False}
+    assert {row.accepted for row in ALL_ROWS if get_rule(row) is rule} == {True, False}
 
 
 @pytest.mark.parametrize("rule", CHANGE_RULES, ids=lambda rule: f"{rule.path}{rule.field}")

@@ -65,8 +65,8 @@ def train_centrally(
     factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan, *, test_rows: Sequence[Rows] = ()
 ) -> Trajectory:
     """Trains the whole model on the clients' batches in visiting order, with one optimizer that is never rebuilt."""
-    with _one_thread():
-        model = _build(factory, plan.seed)
+    with single_threaded():
+        model = build_first_model(factory, plan.seed)
         optimizer = _build_optimizer(plan.optimizer, model.parameters())
         trajectory = Trajectory()
         visits = list(iterate_visits(rows, plan))
@@ -74,27 +74,33 @@ def train_centrally(
         for step, (_, inputs, label) in enumerate(visits, start=1):
             trajectory.losses.append(_train_step(model, [optimizer], inputs, label, plan.loss))
             if test_rows and step % steps_per_round == 0:
-                trajectory.evaluations.append(_evaluate(model, test_rows, plan.loss))
+                trajectory.evaluations.append(evaluate_model(model, test_rows, plan.loss))
         trajectory.state = dict(model.state_dict())
         return trajectory
 
 
 @torch.no_grad()
-def _evaluate(model: nn.Module, test_rows: Sequence[Rows], loss: str) -> dict[str, float]:
+def evaluate_model(
+    model: nn.Module,
+    test_rows: Sequence[Rows],
+    loss: str,
+    compute: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> dict[str, float]:
+    """Returns loss and accuracy over all test rows; `compute` is the loss where it is not the plain one of its name."""
     model.eval()
     outputs = torch.cat([model(**each.inputs) for each in test_rows])
     labels = torch.cat([each.label for each in test_rows])
     model.train()
     hits = outputs.argmax(1) == labels if loss == "CrossEntropy" else (outputs > 0) == (labels > 0.5)
-    return {"loss": LOSSES[loss](outputs, labels).item(), "accuracy": hits.double().mean().item()}
+    return {"loss": (compute or LOSSES[loss])(outputs, labels).item(), "accuracy": hits.double().mean().item()}
 
 
 def train_with_private_bottoms(
     factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan, *, top: Sequence[str]
 ) -> Trajectory:
     """Trains one shared top (the children named in `top`) over a private copy of all other layers per client."""
-    with _one_thread():
-        first = _build(factory, plan.seed)
+    with single_threaded():
+        first = build_first_model(factory, plan.seed)
         models = {each.client: copy.deepcopy(first) for each in rows}
         for model in models.values():
             for name in top:
@@ -151,7 +157,8 @@ def _train_step(
     return value.item()
 
 
-def _build(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
+def build_first_model(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Builds the model that a training starts from."""
     torch.manual_seed(seed)
     return factory().train()
 
@@ -166,7 +173,8 @@ def _build_optimizer(spec: Mapping[str, str], parameters: object) -> torch.optim
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
+    """Computes on one thread, as the parties do."""
     # Sums are split by thread: one thread is what the parties run with (numerics.intraOpThreads).
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

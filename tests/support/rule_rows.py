@@ -51,6 +51,10 @@ def _rows(
             yield Row(path, message, is_accepted, name, training)
 
 
+make_rows = _rows
+"""For the tables of other files."""
+
+
 def _a_joint_training(topology: str) -> TrainingBuilder:
     training = a_vanilla_training().with_value("spec.topology", topology).with_value("spec.schedule", {"mode": "Joint"})
     return training.with_value("spec.clients.0.data.idColumn", "id").with_value("spec.clients.1.data.idColumn", "id")

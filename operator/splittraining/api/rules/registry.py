@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic.alias_generators import to_snake
+
 from splittraining.api.errors import SpecInvalid
 from splittraining.api.resource import SplitTraining
 from splittraining.api.rules.change import CHANGE_RULES
@@ -14,8 +16,9 @@ from splittraining.api.rules.operation import OPERATION_RULES
 from splittraining.api.rules.rule import Rule
 from splittraining.api.rules.topology import TOPOLOGY_RULES
 from splittraining.api.rules.training import TRAINING_RULES
+from splittraining.api.rules.update import UPDATE_RULES
 
-RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *HOP_RULES, *DATA_RULES, *TRAINING_RULES, *OPERATION_RULES)
+RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *HOP_RULES, *DATA_RULES, *TRAINING_RULES, *UPDATE_RULES, *OPERATION_RULES)
 """Rules on one object, in the order in which they are told."""
 
 
@@ -54,7 +57,7 @@ def _iterate_places(training: SplitTraining, path: str) -> Iterator[tuple[str, A
         stepped: list[tuple[str, Any]] = []
         for place, value in found:
             below = f"{place}.{name}" if place else name
-            item = getattr(value, name)
+            item = getattr(value, to_snake(name))
             if part.endswith("[]"):
                 stepped += [(f"{below}[{index}]", member) for index, member in enumerate(item)]
             elif item is not None:

@@ -9,6 +9,12 @@ from pydantic import Field
 
 from splittraining.api.base import Document
 from splittraining.api.spec.types import ATOMIC, Arguments, Count, Decimal, Entrypoint
+from splittraining.api.spec.update import (
+    GradientClippingSpec,
+    LearningRateScheduleSpec,
+    ParameterGroupSpec,
+    ParameterPattern,
+)
 
 
 class OptimizerName(enum.StrEnum):
@@ -58,6 +64,8 @@ class OptimizerSpec(Document):
     """Adam and AdamW: decay of the mean of squared gradients, a decimal string below 1."""
     epsilon: Decimal = "1e-8"
     """Adam and AdamW: added to the denominator, a decimal string."""
+    parameter_groups: Annotated[tuple[ParameterGroupSpec, ...], Field(max_length=16, json_schema_extra=ATOMIC)] = ()
+    """Parameters with a learning rate or weight decay of their own, such as norms and biases without decay."""
 
 
 class LossSpec(Document):
@@ -68,8 +76,9 @@ class LossSpec(Document):
     entrypoint: Entrypoint | None = None
     """Import path of a function (output, label) -> scalar tensor: the mean over the rows of a batch."""
     arguments: Arguments = {}
-    """Further arguments, as strings: those of the function named by entrypoint, or of the named loss (CrossEntropy:
-    weight, ignore_index, label_smoothing; BCEWithLogits: weight, pos_weight)."""
+    """Further arguments, as strings: those of the function named by entrypoint, or of the named loss, as torch.nn has
+    them. CrossEntropy: label_smoothing ("0.1"), weight (one number a class: "1,2.5,1"; a batch's mean is then weighted
+    too), ignore_index. BCEWithLogits: weight, pos_weight."""
 
 
 class NumericsSpec(Document):
@@ -83,6 +92,30 @@ class NumericsSpec(Document):
     """Parts of a batch that may be in flight at once; more than one needs mode Fast."""
 
 
+class MonitoredMetric(enum.StrEnum):
+    """By which number rounds are compared."""
+
+    LOSS = "Loss"
+    ACCURACY = "Accuracy"
+    AUC = "AUC"
+
+
+class KeptRound(enum.StrEnum):
+    """Which round's weights are the result."""
+
+    LAST = "Last"
+    BEST = "Best"
+
+
+class EarlyStoppingSpec(Document):
+    """When to end before all rounds are done."""
+
+    patience_rounds: Annotated[Count, Field(ge=1, le=1000000)]
+    """Ends the training, as Complete, after an evaluation that comes so many rounds or more after the best one."""
+    min_delta: Decimal = "0"
+    """By how much a round must be better than the best one before it to count as better, a decimal string."""
+
+
 class EvaluationSpec(Document):
     """How often and with what the test rows are looked at."""
 
@@ -90,6 +123,13 @@ class EvaluationSpec(Document):
     """Evaluates after every so many rounds, and after the last."""
     metrics: Annotated[tuple[MetricName, ...], Field(max_length=2, json_schema_extra=ATOMIC)] = ()
     """What to compute beside the loss."""
+    monitor: MonitoredMetric = MonitoredMetric.LOSS
+    """By which number earlyStopping and keep compare rounds: Loss (lower is better), or Accuracy or AUC (higher is),
+    which metrics must name. Of equal rounds the earlier is the better one."""
+    early_stopping: EarlyStoppingSpec | None = None
+    """Ends the training when rounds no longer get better; absent means that all rounds are trained."""
+    keep: KeptRound = KeptRound.LAST
+    """Whose weights are the result. Last: the last round's. Best: the best evaluated round's, at every party."""
 
 
 class TrainingSpec(Document):
@@ -101,6 +141,13 @@ class TrainingSpec(Document):
     """Start of every random draw that all parties may know."""
     optimizer: OptimizerSpec
     """The optimizer that every owner runs over its own segment."""
+    learning_rate_schedule: LearningRateScheduleSpec | None = None
+    """How the learning rate changes over rounds or steps; absent means that it stays."""
+    gradient_clipping: GradientClippingSpec | None = None
+    """Bounds gradients before the optimizer uses them; absent means that they are used as they are."""
+    freeze: Annotated[tuple[ParameterPattern, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
+    """Patterns over parameter names, as in optimizer.parameterGroups: what they name stays as it is. Buffers, such as
+    the running statistics of BatchNorm, do not. Where nothing before a cut is trained, no gradient comes back."""
     loss: LossSpec = LossSpec()
     """What is minimized. Topology MultiTask gives a loss per task instead."""
     numerics: NumericsSpec = NumericsSpec()

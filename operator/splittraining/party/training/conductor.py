@@ -96,6 +96,8 @@ class Conductor:
             started_s = self._monotonic_s()
             sums = self._rounds.run(round_number)
             metrics, evaluated = {"train_loss": sums.loss_sum / sums.rows}, {}
+            learning_rate = self._assembly.share.updates.learning_rate
+            metrics |= {} if learning_rate is None else {"learning_rate": learning_rate}
             if round_number % every_rounds == 0 or round_number == self._document.rounds:
                 metrics |= self._evaluate(round_number)
                 evaluated = self._count_evaluated_rows()

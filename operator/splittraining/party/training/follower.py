@@ -175,9 +175,10 @@ class Follower:
         assert self._train_feed is not None  # set by _prepare
         spans = [Span(span.epoch, span.first_batch, span.num_batches) for span in order.spans]
         inputs = Prefetched(self._train_feed.iterate_training(spans, first_step=order.first_step))
+        prepare = self._assembly.share.updates.prepare(order.round, server=self._link)
         rows, loss_sum = 0, 0.0
         for given in inputs:
-            loss = self._assembly.engine.train(given, self._links, while_waiting=inputs.fetch)
+            loss = self._assembly.engine.train(given, self._links, while_waiting=inputs.fetch, before_update=prepare)
             rows += given.rows
             loss_sum += 0.0 if loss is None else loss * given.rows
             self._last_step = given.step

@@ -7,11 +7,13 @@ on a GPU round differently, and a step must be the same wherever the parameters 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from splittraining.api.errors import ProtocolViolation
 from splittraining.api.spec.training import OptimizerName, OptimizerSpec
+from splittraining.party.training.parameter_groups import assign_groups
 
 _ADAM_STATE = frozenset({"step", "exp_avg", "exp_avg_sq"})
 _STEP = "step"
@@ -20,11 +22,11 @@ _STEP = "step"
 def build_optimizer(spec: OptimizerSpec, named_parameters: Mapping[str, torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Builds the optimizer of one owner over its parameters, in the order given.
 
-    An owner without parameters (a label holder, for example) gets one over none, whose steps do nothing.
+    An owner without parameters (a label holder, for example) gets one over none, whose steps do nothing. Groups that
+    have none of this owner's parameters are left out.
     """
-    # One group given as a dict, since PyTorch refuses a plain list without parameters.
-    groups = [{"params": list(named_parameters.values())}]
     learning_rate = float(spec.learning_rate)
+    groups = _build_groups(spec, named_parameters)
     weight_decay = float(spec.weight_decay)
     match spec.name:
         case OptimizerName.SGD:
@@ -43,6 +45,21 @@ def build_optimizer(spec: OptimizerSpec, named_parameters: Mapping[str, torch.nn
                 foreach=False,
                 fused=False,
             )
+
+
+def _build_groups(spec: OptimizerSpec, named_parameters: Mapping[str, torch.nn.Parameter]) -> list[dict[str, Any]]:
+    members = assign_groups(spec.parameter_groups, named_parameters)
+    # Groups are given as dicts, since PyTorch refuses a plain list without parameters.
+    groups: list[dict[str, Any]] = [{"params": [named_parameters[name] for name in members if members[name] < 0]}]
+    for index, group in enumerate(spec.parameter_groups):
+        own = [named_parameters[name] for name in members if members[name] == index]
+        options: dict[str, Any] = {"params": own}
+        if group.learning_rate_factor is not None:
+            options["lr"] = float(spec.learning_rate) * float(group.learning_rate_factor)
+        if group.weight_decay is not None:
+            options["weight_decay"] = float(group.weight_decay)
+        groups += [options] if own else []
+    return groups
 
 
 def export_optimizer_state(

@@ -5,23 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from splittraining.api.base import compute_digest
 from splittraining.api.contract import Contract
 from splittraining.api.errors import ContractMismatch
 from splittraining.api.plan_report import PlanReport
+from splittraining.api.spec.update import ClippingMode
 from splittraining.api.wire_plan import WirePlan
 from splittraining.party.model.build import build_model
+from splittraining.party.model.cut import CutModel
 from splittraining.party.model.topology import cut_for_contract
+from splittraining.party.training.clipping import find_dtype
 from splittraining.party.training.optimizer import (
     build_optimizer,
     export_optimizer_state,
     import_optimizer_state,
 )
+from splittraining.party.training.parameter_groups import check_parameter_groups, freeze_parameters
 from splittraining.party.training.relays import check_consent
 from splittraining.party.training.results import build_manifest, write_result
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
 from splittraining.party.training.stage import StageRunner
+from splittraining.party.training.updates import Updates, add_training_notes
 
 
 class ModelShare:
@@ -45,9 +51,11 @@ class ModelShare:
         self._contract = contract
         self._source_path = source_path
         model = build_model(contract.model, seed=contract.training.seed, source_path=source_path)
+        freeze_parameters(model, contract.training.freeze)  # before tracing, which finds what needs no gradient
+        check_parameter_groups(contract.training, model)
         cut = cut_for_contract(model, contract)
         self.wire_plan: WirePlan = cut.wire_plan
-        self.report: PlanReport = cut.report
+        self.report: PlanReport = add_training_notes(cut.report, contract.training)
         check_pinned_plan(contract, cut.wire_plan)
         check_consent(contract, cut.wire_plan)
         cut.keep_only(owner)
@@ -61,6 +69,22 @@ class ModelShare:
             self.buffers |= segment.buffers()
         self.runners = {segment.stage: StageRunner(segment, self.wire_plan) for segment in segments}
         self.optimizer = build_optimizer(contract.training.optimizer, self.parameters)
+        self.updates = self._build_updates(model, cut, owner=owner, device=device)
+
+    def _build_updates(self, model: nn.Module, cut: CutModel, *, owner: str, device: torch.device) -> Updates:
+        owner_of = {name: segment.owner for segment in reversed(cut.segments) for name in segment.parameters()}
+        owners = {name: owner_of[name] for name, _ in model.named_parameters()}
+        training = self._contract.training
+        clipping = training.gradient_clipping
+        is_global = clipping is not None and clipping.mode is ClippingMode.GLOBAL_NORM
+        return Updates(
+            training,
+            optimizer=self.optimizer,
+            parameters={name: self.parameters[name] for name in owners if owners[name] == owner},
+            owners=owners,
+            dtype=find_dtype(model.parameters()) if is_global else torch.float32,
+            device=device,
+        )
 
     @torch.no_grad()
     def initialize(self, seed: int) -> None:

@@ -93,6 +93,29 @@ class TurnDone(Message):
     """Row-weighted sum of the turn's losses; empty where this party does not compute the loss."""
 
 
+MAX_NORMS = 1024
+"""Most gradient norms in one message; more go into several."""
+
+
+class GradientNorms(Message):
+    """Client to conductor, in a step that clips by global norm: norms of its gradients, in the whole model's order."""
+
+    type: Literal["GradientNorms"] = "GradientNorms"
+    step: Annotated[int, _COUNT]
+    first: Annotated[int, _COUNT] = 0
+    """Position of the first of them among the client's parameters."""
+    norms: Annotated[tuple[Annotated[str, _DECIMAL], ...], Field(max_length=MAX_NORMS)] = ()
+    """Empty text where a parameter has no gradient."""
+
+
+class GradientNorm(Message):
+    """Conductor to client: the norm of all parties' gradients of a step."""
+
+    type: Literal["GradientNorm"] = "GradientNorm"
+    step: Annotated[int, _COUNT]
+    norm: Annotated[str, _DECIMAL]
+
+
 class Evaluate(Message):
     """Conductor to client: run your test rows forward, in order."""
 
@@ -156,6 +179,8 @@ ORDERS: tuple[type[Message], ...] = (
     SealedNotice,
     Turn,
     TurnDone,
+    GradientNorms,
+    GradientNorm,
     Evaluate,
     Evaluated,
     HandOff,

@@ -24,9 +24,10 @@ def run_turn(side: ServerSide, turn: PlannedTurn, links: Links) -> RoundSums:
     for name in turn.clients:
         side.links[name].send_control(order)
     feed = side.build_feed("train", turn.clients[0])
+    prepare = side.assembly.share.updates.prepare(turn.round)
     sums = RoundSums()
     for given in feed.iterate_training(turn.spans, first_step=turn.first_step):
-        loss = side.assembly.engine.train(given, links)
+        loss = side.assembly.engine.train(given, links, before_update=prepare)
         sums += RoundSums(given.rows, 0.0 if loss is None else loss * given.rows)
         side.step = given.step
         side.telemetry.record_step(step=given.step, round_number=turn.round, rows=given.rows, loss=loss, client=active)
