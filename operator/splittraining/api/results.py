@@ -34,3 +34,28 @@ class ResultManifest(Document):
     """PyTorch that wrote them."""
     tensors: dict[str, str]
     """``sha256:<hex>`` of each tensor's raw little-endian bytes, by name."""
+    also_named: dict[str, str] = {}
+    """Further names that tensors have in the model's state dict, where weights are tied: by each, the name above."""
+    not_persistent: tuple[str, ...] = ()
+    """Tensors that the model's forward keeps but its state dict leaves out."""
+
+
+class ExportReport(Document):
+    """What `splittraining-party export` prints: what a state dict was made of."""
+
+    path: str
+    """The file."""
+    parties: tuple[str, ...]
+    """Whose segments are in it."""
+    is_whole: bool
+    """Whether it is the whole model; else it is one party's own segments."""
+    num_tensors: Annotated[int, Field(ge=0)]
+    """Names in the state dict."""
+    size_bytes: Annotated[int, Field(ge=0)]
+    """Bytes of the file."""
+    contract_digest: str
+    """The contract that it was trained under."""
+    generation: int
+    """Generation of the run."""
+    step: int
+    """Global steps done."""

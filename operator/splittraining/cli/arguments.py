@@ -16,6 +16,7 @@ def build_parser(*, version: str) -> argparse.ArgumentParser:
     _add_validate(commands)
     _add_plan(commands)
     _add_report(commands)
+    _add_export(commands)
     _add_cluster_commands(commands)
     return parser
 
@@ -122,6 +123,22 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("run", metavar="NAME_OR_FOLDER", help="name of the training, or the run's folder")
     _add_runs_folder(parser)
     parser.set_defaults(module="report_command")
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(commands, "export", "write what was trained as a state dict for plain PyTorch")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="a party's folder (runs/NAME/PARTY, or what `fetch` wrote) for its own layers; those of all owners, or"
+        " runs/NAME, for the whole model",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: PARTY.safetensors or model.safetensors; must be new"
+    )
+    parser.set_defaults(module="export_command")
 
 
 def _add(

@@ -5,7 +5,6 @@ It runs the model's own code, so it happens in a process of its own, started lik
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from pathlib import Path
 
@@ -16,17 +15,13 @@ from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.party_document import Endpoint, IntakeAccess, Reporting
 from splittraining.api.plan_report import PlanReport
 from splittraining.local.accepted import AcceptedTraining
-from splittraining.local.child import Order
-from splittraining.local.crew import Crew
+from splittraining.local.alone import run_alone
 from splittraining.local.launcher import PLAN_TARGET, Launcher
-from splittraining.local.outcome import describe_end
 from splittraining.local.port import LOOPBACK
-from splittraining.local.signals import Wakeup
-from splittraining.local.workspace import DOCUMENT_FILE, STDERR_FILE, naming_the_path, write_file
+from splittraining.local.workspace import DOCUMENT_FILE, naming_the_path, write_file
 from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_documents
 from splittraining.plan.topology import list_parties
 
-_OUTPUT_FILE = "stdout.log"
 _NOBODY = "nobody"  # a plan connects to no intake and no server, but every party document names one
 
 
@@ -44,35 +39,15 @@ def cut_model(accepted: AcceptedTraining, *, launcher: Launcher | None = None, d
     with tempfile.TemporaryDirectory(prefix="splittraining-plan-") as name:
         folder = Path(name)
         document = _write_document(accepted, folder)
-        order = Order(
+        printed = run_alone(
+            "plan",
             PLAN_TARGET,
             (str(document),),
-            {"debug": debug},
-            stderr_path=str(folder / STDERR_FILE),
-            stdout_path=str(folder / _OUTPUT_FILE),
+            folder=folder,
+            launcher=launcher or Launcher(preload=()),
+            debug=debug,
         )
-        code = _run(order, launcher or Launcher(preload=()))
-        if code != 0:
-            stderr = _read(folder / STDERR_FILE)
-            error = _build_error(code, stderr)
-            if debug:
-                error.add_note(stderr)
-            raise error
-        return _parse_report(_read(folder / _OUTPUT_FILE))
-
-
-def _run(order: Order, launcher: Launcher) -> int:
-    crew = Crew(launcher)
-    with contextlib.closing(Wakeup()) as wakeup:
-        try:
-            crew.start("plan", order)
-            ended: list[tuple[str, int]] = []
-            while not ended:
-                crew.wait(wakeup, timeout_s=None)
-                ended = crew.reap()
-            return ended[0][1]
-        finally:
-            crew.abandon()
+        return _parse_report(printed)
 
 
 def _write_document(accepted: AcceptedTraining, folder: Path) -> Path:
@@ -99,31 +74,11 @@ def _write_document(accepted: AcceptedTraining, folder: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
-
-
-def _parse_report(stdout: str) -> PlanReport:
-    # The model's own code may print, before or between: the report is the last line.
-    lines = stdout.strip().splitlines() or [""]
+def _parse_report(printed: str) -> PlanReport:
     try:
-        return PlanReport.model_validate_json(lines[-1])
+        return PlanReport.model_validate_json(printed)
     except ValidationError as error:
         raise errors.ModelCodeFailed(
             "the process that cut the model printed no plan report as its last line",
             remedy="look whether the model's code writes to stdout when the process ends",
         ) from error
-
-
-def _build_error(process_exit_code: int, stderr: str) -> errors.SplitTrainingError:
-    """Builds the error that the process ended with; what it printed last is the message, remedy included."""
-    _, marker, message = stderr.rpartition("error: ")
-    end = describe_end(
-        "plan",
-        process_exit_code,
-        message=message.strip() if marker else "",
-        stderr=(stderr.strip().splitlines() or [""])[-1],
-        made_to_stop=False,
-    )
-    kinds = {kind.exit_code: kind for kind in errors.SplitTrainingError.__subclasses__()}
-    return next((kind for code, kind in kinds.items() if code == end.exit_code), errors.SplitTrainingError)(end.message)

@@ -1,4 +1,4 @@
-"""The entry point of a party: ``splittraining-party run DOCUMENT`` and ``splittraining-party plan DOCUMENT``.
+"""The entry point of a party: ``splittraining-party run DOCUMENT``, and ``plan`` and ``export`` beside it.
 
 The composition root of ``party``: it reads the party document once, hands everything down, and turns whatever ends the
 party into an exit code, a sentence and the last report.
@@ -41,6 +41,7 @@ from splittraining.party.renewal import Renewer  # noqa: E402
 from splittraining.party.training.agreement import check_agreed, check_source  # noqa: E402
 from splittraining.party.training.assembly import assemble, find_owner  # noqa: E402
 from splittraining.party.training.device import describe_device, select_device  # noqa: E402
+from splittraining.party.training.export import export_state_dict  # noqa: E402
 from splittraining.party.training.results import JsonLines, write_atomically  # noqa: E402
 from splittraining.party.training.session import LinkCounts, Session, Surroundings  # noqa: E402
 from splittraining.party.training.share import ModelShare  # noqa: E402
@@ -68,7 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, text in (("run", "run this party of a training to its end"), ("plan", "cut the model, print the plan")):
         command = commands.add_parser(name, help=text)
         command.add_argument("document", help="path of the party document (JSON)")
+    command = commands.add_parser("export", help="write parties' results as one state dict, print what it is")
+    command.add_argument("folders", nargs="+", help="folders in the layout of a party's volume")
+    command.add_argument("--output", required=True, help="the file to write (safetensors)")
     arguments = parser.parse_args(argv)
+    if arguments.command == "export":
+        return export_results(arguments.folders, arguments.output, debug=arguments.debug)
     if arguments.command == "run":
         return run_party(arguments.document, debug=arguments.debug)
     return plan_party(arguments.document, debug=arguments.debug)
@@ -90,6 +96,20 @@ def plan_party(document_path: str, *, debug: bool = False) -> int:
         sys.stdout.write(share.report.model_dump_json(by_alias=True) + "\n")
 
     error = catch(plan)
+    if error is None:
+        return ExitCode.OK
+    show(error, debug=debug)
+    return error.exit_code
+
+
+def export_results(folders: Sequence[str], output: str, *, debug: bool = False) -> int:
+    """Writes the results of one or several parties as one state dict and prints the export report as JSON."""
+
+    def export() -> None:
+        report = export_state_dict([Path(folder) for folder in folders], Path(output))
+        sys.stdout.write(report.model_dump_json(by_alias=True) + "\n")
+
+    error = catch(export)
     if error is None:
         return ExitCode.OK
     show(error, debug=debug)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,7 +36,14 @@ _MAX_TERMINATION_BYTES = 4096
 
 
 def build_manifest(
-    tensors: Mapping[str, torch.Tensor], *, party: str, contract_digest: str, generation: int, step: int
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    party: str,
+    contract_digest: str,
+    generation: int,
+    step: int,
+    also_named: Mapping[str, str] | None = None,
+    not_persistent: Sequence[str] = (),
 ) -> ResultManifest:
     """Builds the manifest of a party's tensors."""
     return ResultManifest(
@@ -46,6 +53,8 @@ def build_manifest(
         step=step,
         torch_version=torch.__version__,
         tensors={name: compute_tensor_digest(tensor) for name, tensor in sorted(tensors.items())},
+        also_named=dict(also_named or {}),
+        not_persistent=tuple(not_persistent),
     )
 
 

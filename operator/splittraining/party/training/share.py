@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -67,6 +68,7 @@ class ModelShare:
         for segment in segments:
             self.parameters |= segment.parameters()
             self.buffers |= segment.buffers()
+        self._also_named, self._not_persistent = _compare_names(cut.root, {**self.parameters, **self.buffers})
         self.runners = {segment.stage: StageRunner(segment, self.wire_plan) for segment in segments}
         self.optimizer = build_optimizer(contract.training.optimizer, self.parameters)
         self.updates = self._build_updates(model, cut, owner=owner, device=device)
@@ -126,10 +128,26 @@ class ModelShare:
         """Writes segments and manifest, and returns the manifest's digest."""
         tensors: dict[str, torch.Tensor] = {**self.parameters, **self.buffers}
         manifest = build_manifest(
-            tensors, party=party, contract_digest=contract_digest, generation=generation, step=step
+            tensors,
+            party=party,
+            contract_digest=contract_digest,
+            generation=generation,
+            step=step,
+            also_named=self._also_named,
+            not_persistent=self._not_persistent,
         )
         write_result(folder, tensors, manifest)
         return compute_digest(manifest.model_dump(mode="json", by_alias=True))
+
+
+def _compare_names(
+    root: torch.nn.Module, tensors: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Returns what tells a share's tensors from the model's state dict: further names there, and names it lacks."""
+    state = root.state_dict(keep_vars=True)
+    names = {id(tensor): name for name, tensor in tensors.items()}
+    further = {name: names[id(held)] for name, held in state.items() if name not in tensors and id(held) in names}
+    return further, tuple(sorted(tensors.keys() - state.keys()))
 
 
 def check_pinned_plan(contract: Contract, wire_plan: WirePlan) -> None:
