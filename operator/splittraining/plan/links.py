@@ -1,7 +1,7 @@
 """What goes from client to client, and from which clients to the server, along a chain of owners.
 
 The model's code decides what crosses, and nothing here has seen it: these lists follow from the manifest alone. Every
-party checks the wire plan that it derives against them before the first step (`party.training.relays`).
+party holds the wire plan that it derives against them before the first step (`party.training.relays`).
 """
 
 from __future__ import annotations

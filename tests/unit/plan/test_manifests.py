@@ -17,7 +17,14 @@ from splittraining.plan.manifests.job import build_job
 from splittraining.plan.manifests.party_set import build_party_objects
 from splittraining.plan.manifests.settings import DnsSettings, OperatorSettings
 from splittraining.plan.topology import list_parties
-from support.builders import TrainingBuilder, a_u_shaped_training, a_vanilla_training, a_vertical_training
+from support.builders import (
+    TrainingBuilder,
+    a_multi_hop_training,
+    a_u_shaped_training,
+    a_vanilla_training,
+    a_vertical_training,
+    an_extended_training,
+)
 from support.manifests import A_SETTINGS
 from support.observed import SOURCE, UID
 
@@ -27,6 +34,8 @@ TRAININGS = {
     "UShaped": a_u_shaped_training(),
     "Vertical": a_vertical_training(),
     "PeerToPeer": a_vanilla_training().with_value("spec.schedule.sequential.handoff", "PeerToPeer"),
+    "ExtendedVanilla": an_extended_training(),
+    "MultiHop": a_multi_hop_training(),
 }
 Objects = list[dict[str, Any]]
 
@@ -112,6 +121,13 @@ def test_data_is_mounted_read_only_where_a_party_has_some():
     assert mounts["data"]["readOnly"] is True
     assert "readOnly" not in mounts["output"]
     assert "data" not in {volume["name"] for volume in get_pod(objects["server"])["volumes"]}
+
+
+def test_a_hop_without_data_has_no_volume_but_its_output():
+    objects = build(a_multi_hop_training())
+    volumes = {party: {volume["name"] for volume in get_pod(own)["volumes"]} for party, own in objects.items()}
+    assert [party for party in volumes if "data" in volumes[party]] == ["clinic"]
+    assert all("output" in own for own in volumes.values())
 
 
 def test_a_pod_is_scheduled_as_the_manifest_says():
@@ -225,8 +241,9 @@ def test_names_are_asked_where_this_cluster_answers():
         }  # fmt: skip
 
 
-def test_a_policy_opens_nothing_but_names_the_intake_and_the_server():
-    objects = build(a_vanilla_training())
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_policy_opens_nothing_but_names_the_intake_and_the_server(name: str):
+    objects = build(TRAININGS[name])
     intake = {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": A_SETTINGS.namespace}},
         "podSelector": {"matchLabels": dict(A_SETTINGS.intake_labels)},
@@ -235,7 +252,8 @@ def test_a_policy_opens_nothing_but_names_the_intake_and_the_server():
         _, at_intake, *at_server = get(own, "NetworkPolicy")["spec"]["egress"]
         assert at_intake == {"to": [intake], "ports": [{"protocol": "TCP", "port": A_SETTINGS.intake_port}]}
         dialed = [peer["podSelector"]["matchLabels"]["splitlearning.dev/party"] for r in at_server for peer in r["to"]]
-        assert dialed == ([] if party == "server" else ["server"])
+        assert dialed == ([] if party == "server" else ["server"])  # what goes from hop to hop takes this way too
+        assert bool(get(own, "NetworkPolicy")["spec"]["ingress"]) is (party == "server")
 
 
 def test_a_policy_selects_the_pods_of_its_own_party_in_every_attempt():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from splittraining.api.contract import Cargo, Contract
 from splittraining.api.errors import ModelInvalid, ProtocolViolation
-from splittraining.api.wire_plan import Direction, WirePlan
+from splittraining.api.wire_plan import Direction, Transfer, ValueSource, WirePlan
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.wire.channel import Channel
 from splittraining.party.wire.link import Link
@@ -35,22 +35,29 @@ def find_pairs(contract: Contract, wire_plan: WirePlan) -> tuple[Pair, ...]:
 
 
 def check_consent(contract: Contract, wire_plan: WirePlan) -> None:
-    """Refuses a wire plan that sends from client to client what the contract's list of links does not name.
+    """Refuses a wire plan that sends what the contract's links do not name: institutions consent to that list.
 
     Raises:
         ModelInvalid: naming the value.
     """
-    names = {party.name for party in contract.clients}
+    names = {party.name for party in contract.parties}
     agreed = {(link.sender, link.receiver): link.cargo for link in contract.links}
     for transfer in wire_plan.iterate_transfers(training=True):
-        cargo = Cargo.ACTIVATIONS if transfer.direction is Direction.FORWARD else Cargo.GRADIENTS
-        between_clients = transfer.sender in names and transfer.receiver in names
-        if between_clients and cargo not in agreed.get((transfer.sender, transfer.receiver), ()):
+        cargo = _find_cargo(transfer)
+        # Owners that are no party's name stand for whichever client has the turn: all of them send and get the same.
+        by_name = transfer.sender in names and transfer.receiver in names
+        if by_name and cargo not in agreed.get((transfer.sender, transfer.receiver), ()):
             raise ModelInvalid(
                 f"the model's code sends {cargo} {transfer.value.name!r} from {transfer.sender} to {transfer.receiver}",
-                allowed="between clients, what the contract's links name: from each owner to the next",
+                allowed="what the contract's links name: with hops, from each owner to the next",
                 remedy="move the cut points so that nothing skips an owner, or name the value in model.extraCrossings",
             )
+
+
+def _find_cargo(transfer: Transfer) -> Cargo:
+    if transfer.value.source is ValueSource.LABEL:
+        return Cargo.LABELS
+    return Cargo.ACTIVATIONS if transfer.direction is Direction.FORWARD else Cargo.GRADIENTS
 
 
 def open_relayed_links(

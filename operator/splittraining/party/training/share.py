@@ -43,7 +43,7 @@ class ModelShare:
         device: Where the segments live.
 
     Raises:
-        ModelInvalid: if the model cannot be cut as the contract says, or sends more from client to client.
+        ModelInvalid: if the model cannot be cut as the contract says, or its code sends more than that.
         ModelCodeFailed: if the model's own code raises.
         ContractMismatch: if the wire plan is not the pinned one.
     """

@@ -65,6 +65,11 @@ def test_a_value_that_skips_an_owner_without_consent_is_refused_by_name() -> Non
         check_consent(CONTRACT, SKIPPING)
 
 
+def test_a_value_that_reaches_the_server_past_the_last_hop_is_refused_as_well() -> None:
+    with pytest.raises(ModelInvalid, match="sends Activations 'value 0' from clinic to server"):
+        check_consent(CONTRACT, a_plan(a_value(0, 0, 1, 3), a_value(1, 1, 2), a_value(2, 2, 3)))
+
+
 def test_with_a_crossing_named_it_is_what_was_agreed() -> None:
     training = a_multi_hop_training().with_value("spec.model.extraCrossings", ["value 0"])
     check_consent(build_contract(training.build(), source_digest=""), SKIPPING)
