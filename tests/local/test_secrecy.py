@@ -153,3 +153,13 @@ def test_in_a_joint_training_the_server_sees_no_patient_and_no_column(tmp_path: 
     assert find_in_folder(run.folder / "server", with_text_forms(canaries)) == []
     assert find_canaries(seen / "server" / MEMORY, canaries) == []
     assert [name for name in find_canaries(seen / "registry" / MEMORY, canaries) if name.startswith("patient ")]
+
+
+@pytest.mark.slow  # one more run under observation
+def test_what_goes_from_client_to_client_passes_the_server_by(tmp_path: Path) -> None:
+    case = a_case_with_canaries().changed(lambda spec: spec["schedule"]["sequential"].update(handoff="PeerToPeer"))
+    case, run, seen = observe(case, tmp_path)
+    canaries = list_canaries(case, run)
+    assert find_canaries(seen / "server" / RECORDED, with_text_forms(canaries)) == []
+    assert find_in_folder(run.folder / "server", with_text_forms(canaries)) == []
+    assert find_canaries(seen / "server" / MEMORY, canaries) == []
