@@ -109,9 +109,7 @@ def test_what_is_meant_for_one_further_on_passes_through_those_between() -> None
 
 
 def a_schedule(handoff: HandOffMode) -> ScheduleSpec:
-    return ScheduleSpec(
-        mode=ScheduleMode.SEQUENTIAL, sequential=SequentialSpec(turn=TurnSpec(), handoff=handoff)
-    )
+    return ScheduleSpec(mode=ScheduleMode.SEQUENTIAL, sequential=SequentialSpec(turn=TurnSpec(), handoff=handoff))
 
 
 def test_the_ring_has_no_pair_of_one_client_both_directions_of_two_and_three_of_three() -> None:

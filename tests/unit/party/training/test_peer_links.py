@@ -65,7 +65,9 @@ class Ring:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def build(self, name: str, *, credentials: Credentials | None = None, timeout_s: int = 20, **said: object) -> Client:
+    def build(
+        self, name: str, *, credentials: Credentials | None = None, timeout_s: int = 20, **said: object
+    ) -> Client:
         """Builds a client that listens; `said` replaces what its Hello says."""
         receivers = dict(list_pairs(CLIENTS))
         senders = {receiver: sender for sender, receiver in receivers.items()}
@@ -154,9 +156,7 @@ def test_an_order_past_the_neighbors_is_refused(ring: Ring) -> None:
 )
 def test_nobody_but_the_predecessor_in_this_run_gets_a_stream(ring: Ring, party: str, run_id: str) -> None:
     ring.build("south")
-    with pytest.raises(
-        IdentityRefused, match=rf"run/{run_id}/party/{party}.*Allowed:.*run/run-1/party/north"
-    ):
+    with pytest.raises(IdentityRefused, match=rf"run/{run_id}/party/{party}.*Allowed:.*run/run-1/party/north"):
         dial(
             LiveCredentials(ring.site.admit(party, run_id=run_id)),
             ring.endpoints["south"],
