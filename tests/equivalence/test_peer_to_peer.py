@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
+from splittraining.api.party_document import PartyDocument
 from splittraining.api.report import LinkBytes
+from splittraining.api.wire_plan import CLIENT_OWNER
+from splittraining.party.training.client_secret import SECRET_BYTES
+from splittraining.party.training.share import ModelShare
+from splittraining.party.wire.frame import HEADER_BYTES
+from splittraining.pki.sealing import PIECE_OVERHEAD_BYTES
 from support.cases import ADAM, MOMENTUM, Case, a_u_shaped_case, a_vanilla_case
 from support.oracle import train_centrally
 from support.runs import FinishedRun, run_case
 
-PARTIES = ("server", "north", "south", "west")
-RING = {("north", "south"), ("south", "west"), ("west", "north")}
+CLIENTS = ("north", "south", "west")
+RING = (("north", "south"), ("south", "west"), ("west", "north"))
+SEALED_BYTES = PIECE_OVERHEAD_BYTES + HEADER_BYTES
+"""What sealing and framing add to a blob of at most 1 MiB."""
 
 
 def directly(case: Case) -> Case:
@@ -61,3 +70,54 @@ def test_from_client_to_client_equals_through_the_server_and_plain_pytorch(case:
         assert_same_bits(direct.merge_segments(["server", client]), expected.state)
         for party in ("server", client):
             assert_same_bits(direct.read_segments(party), relayed.read_segments(party))
+
+
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """Three clients of 3, 2 and 3 batches, two rounds, Adam; all of them evaluate after each round."""
+    return succeed(directly(a_vanilla_case(optimizer=ADAM)), tmp_path_factory.mktemp("observed"))
+
+
+def measure_states(run: FinishedRun) -> dict[tuple[bool, int], int]:
+    """Returns the bytes of a packed client segment, by whether weights travel alone and by the digits of the step."""
+    document = PartyDocument.model_validate_json((run.folder / "north" / "party.json").read_bytes())
+    share = ModelShare(
+        document.contract, owner=CLIENT_OWNER, source_path=document.source_path, device=torch.device("cpu")
+    )
+    for parameter in share.parameters.values():
+        parameter.grad = torch.zeros_like(parameter)
+    share.optimizer.step()
+    sizes = {}
+    for weights_only in (False, True):
+        for step in (5, 16):
+            sizes[weights_only, len(str(step))] = len(share.export_state(step=step, weights_only=weights_only))
+    return sizes
+
+
+def test_each_pair_carries_its_hand_offs_to_the_byte_and_nothing_else(observed: FinishedRun) -> None:
+    sizes = measure_states(observed)
+    # By pair and step boundary: K state passes a round (but for the first turn of all), K - 1 of weights.
+    states = [("north", 3), ("south", 5), ("west", 8), ("north", 11), ("south", 13)]
+    weights = [("west", 8), ("north", 8), ("west", 16), ("north", 16)]
+    expected = Counter[str]()
+    for passes, weights_only in ((states, False), (weights, True)):
+        for sender, step in passes:
+            expected[sender] += sizes[weights_only, len(str(step))] + SEALED_BYTES
+    links = list_links(observed)
+    for sender, receiver in RING:
+        there, back = links[sender, receiver], links[receiver, sender]
+        assert there.sealed_sent == back.sealed_received == expected[sender]
+        assert (there.sealed_received, back.sealed_sent) == (0, 0)
+        assert not {there.payload_sent, there.payload_received, there.framing_sent, there.framing_received} - {0}
+
+
+def test_the_server_carries_the_clients_secret_and_no_hand_off(observed: FinishedRun) -> None:
+    links = list_links(observed)
+    secret = SECRET_BYTES + SEALED_BYTES
+    received = {client: links["server", client].sealed_received for client in CLIENTS}
+    assert received == {"north": 2 * secret, "south": 0, "west": 0}
+    assert {client: links["server", client].sealed_sent for client in CLIENTS} == {
+        "north": 0,
+        "south": secret,
+        "west": secret,
+    }

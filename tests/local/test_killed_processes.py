@@ -50,6 +50,9 @@ def kill_in_the_middle(case: Case, victim: str, folder: Path) -> tuple[dict[str,
     ("case", "victim", "others"),
     [
         pytest.param(a_vanilla_case(), "south", ["server", "north", "west"], id="a client of several"),
+        pytest.param(
+            a_vanilla_case(handoff="PeerToPeer"), "south", ["server", "north", "west"], id="a client that others dial"
+        ),
         pytest.param(a_vanilla_case(), "server", ["north", "south", "west"], id="the server"),
         pytest.param(a_vertical_case(), "registry", ["server", "lab", "ward"], id="the label holder of a joint step"),
     ],

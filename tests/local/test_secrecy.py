@@ -211,3 +211,13 @@ def test_what_goes_from_hop_to_hop_is_nothing_to_the_server_that_carries_it(tmp_
     }
     # The search finds what the server may know: the next layer's result of the same numbers.
     assert find_canaries(recorded, compute_activations(case, run, "third"))
+
+
+@pytest.mark.slow  # one more run under observation
+def test_what_goes_from_client_to_client_passes_the_server_by(tmp_path: Path) -> None:
+    case = a_case_with_canaries().changed(lambda spec: spec["schedule"]["sequential"].update(handoff="PeerToPeer"))
+    case, run, seen = observe(case, tmp_path)
+    canaries = list_canaries(case, run)
+    assert find_canaries(seen / "server" / RECORDED, with_text_forms(canaries)) == []
+    assert find_in_folder(run.folder / "server", with_text_forms(canaries)) == []
+    assert find_canaries(seen / "server" / MEMORY, canaries) == []
