@@ -14,7 +14,7 @@ from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec, To
 from splittraining.api.spec.training import NumericsMode
 
 TOPOLOGIES = (Topology.VANILLA, Topology.U_SHAPED, Topology.VERTICAL)
-SCHEDULES = (ScheduleMode.SEQUENTIAL, ScheduleMode.JOINT)
+SCHEDULES = tuple(ScheduleMode)
 HAND_OFFS = (HandOff.VIA_SERVER, HandOff.NONE)
 FORMATS = (DataFormat.NPZ, DataFormat.CSV)
 INITIALIZATIONS = (Initialization.CLIENTS_ONLY, Initialization.SHARED)

@@ -28,6 +28,10 @@ class BlobKind(enum.StrEnum):
     CLIENT_SECRET = "ClientSecret"  # noqa: S105 - a kind, not a secret
     ROW_IDS_KEY = "RowIdsKey"
     HAND_OFF = "HandOff"
+    GRADIENTS = "Gradients"
+    GRADIENT_SUM = "GradientSum"
+    WEIGHTS = "Weights"
+    AVERAGE = "Average"
 
 
 class SealedMail:

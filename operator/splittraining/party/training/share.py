@@ -13,6 +13,7 @@ from splittraining.api.plan_report import PlanReport
 from splittraining.api.wire_plan import WirePlan
 from splittraining.party.model.build import build_model
 from splittraining.party.model.topology import cut_for_contract
+from splittraining.party.training.averaging import Outline, pack_tensors, unpack_tensors
 from splittraining.party.training.optimizer import (
     build_optimizer,
     export_optimizer_state,
@@ -33,6 +34,7 @@ class ModelShare:
         owner: This party's owner name in the wire plan.
         source_path: Folder of the model's source files, or empty.
         device: Where the segments live.
+        shard: Keeps this party's random draws apart from those of others that run the same segments at once.
 
     Raises:
         ModelInvalid: if the model cannot be cut as the contract says.
@@ -40,7 +42,9 @@ class ModelShare:
         ContractMismatch: if the wire plan is not the pinned one.
     """
 
-    def __init__(self, contract: Contract, *, owner: str, source_path: str, device: torch.device) -> None:
+    def __init__(
+        self, contract: Contract, *, owner: str, source_path: str, device: torch.device, shard: str = ""
+    ) -> None:
         self._contract = contract
         self._source_path = source_path
         model = build_model(contract.model, seed=contract.training.seed, source_path=source_path)
@@ -48,6 +52,8 @@ class ModelShare:
         self.wire_plan: WirePlan = cut.wire_plan
         self.report: PlanReport = cut.report
         check_pinned_plan(contract, cut.wire_plan)
+        self.outside = Outline.of_segments(segment for segment in cut.segments if segment.owner != owner)
+        """What the other owners hold."""
         cut.keep_only(owner)
         segments = [segment for segment in cut.segments if segment.owner == owner]
         for segment in segments:
@@ -57,7 +63,7 @@ class ModelShare:
         for segment in segments:
             self.parameters |= segment.parameters()
             self.buffers |= segment.buffers()
-        self.runners = {segment.stage: StageRunner(segment, self.wire_plan) for segment in segments}
+        self.runners = {segment.stage: StageRunner(segment, self.wire_plan, shard=shard) for segment in segments}
         self.optimizer = build_optimizer(contract.training.optimizer, self.parameters)
 
     @torch.no_grad()
@@ -88,13 +94,29 @@ class ModelShare:
         copy_state_into(state, parameters=self.parameters, buffers=self.buffers)
         import_optimizer_state(self.optimizer, self.parameters, state.optimizer)
 
+    @property
+    def outline(self) -> Outline:
+        """What this owner holds."""
+        return Outline(self.parameters, self.buffers)
+
+    def export_weights(self) -> bytes:
+        """Returns parameters and buffers as bytes, for an average over clients."""
+        return pack_tensors(self.outline.weights)
+
+    @torch.no_grad()
+    def import_weights(self, data: bytes) -> None:
+        """Takes an average in place of parameters and buffers; the optimizer keeps its state.
+
+        Raises:
+            ProtocolViolation: if they are not those of this share.
+        """
+        own = self.outline.weights
+        for name, tensor in unpack_tensors(data, like=own, whole=True).items():
+            own[name].copy_(tensor)
+
     def count_state_bytes(self) -> int:
         """Returns an upper bound of what a packed state of this share can hold, for bounding what is taken in."""
-        weights = sum(
-            tensor.numel() * tensor.element_size() for own in (self.parameters, self.buffers) for tensor in own.values()
-        )
-        names = len(self.parameters) + len(self.buffers)
-        return 4 * weights + 1024 * (names + 64)
+        return self.outline.count_state_bytes()
 
     def write_result(self, folder: Path, *, party: str, contract_digest: str, generation: int, step: int) -> str:
         """Writes segments and manifest, and returns the manifest's digest."""
