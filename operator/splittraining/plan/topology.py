@@ -8,7 +8,7 @@ from splittraining.api.resource import SplitTraining
 from splittraining.api.spec.client import ClientSpec
 from splittraining.api.spec.data import DataSpec
 from splittraining.api.spec.pod import GPU_RESOURCE
-from splittraining.api.spec.schedule import HandOff
+from splittraining.api.spec.schedule import AveragingAt, HandOff, ScheduleMode
 from splittraining.api.spec.server import Device, ServerSpec
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 
@@ -82,9 +82,18 @@ def build_links(spec: SplitTrainingSpec) -> tuple[ContractLink, ...]:
         links[0] = first.model_copy(update={"cargo": (*first.cargo, Cargo.ROW_IDS_KEY)})
     sequential = spec.schedule.sequential
     hands_on = sequential is not None and sequential.handoff is not HandOff.NONE
+    if spec.schedule.averaging_at is AveragingAt.SERVER:
+        links = [link.model_copy(update={"cargo": (*link.cargo, *_list_averaged(spec))}) for link in links]
     for sender in clients:
         for receiver in clients:
             cargo = ([Cargo.CLIENT_SECRET] if sender == clients[0] else []) + ([Cargo.HAND_OFF] if hands_on else [])
+            if spec.schedule.averaging_at is AveragingAt.CLIENT and clients[0] in (sender, receiver):
+                cargo += _list_averaged(spec)
             if sender != receiver and cargo:
                 links.append(ContractLink(sender=sender, receiver=receiver, cargo=tuple(cargo)))
     return tuple(links)
+
+
+def _list_averaged(spec: SplitTrainingSpec) -> list[Cargo]:
+    """Returns what every client gives to the averaging party, and gets back from it."""
+    return [Cargo.CLIENT_GRADIENTS if spec.schedule.mode is ScheduleMode.PARALLEL else Cargo.CLIENT_WEIGHTS]

@@ -1,3 +1,5 @@
+import pytest
+
 from splittraining.api.resource import parse_split_training
 from splittraining.cli.plan_text import compute_round_bytes, render_plan
 from support.local_support import build_manifest_document
@@ -50,3 +52,24 @@ def test_bytes_of_a_round_of_steps_need_no_rows():
 
 def test_bytes_of_a_round_are_not_guessed_while_a_clients_rows_are_unknown():
     assert compute_round_bytes(build_wire_plan(), build(), {"st-mary": 6}) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "member", "epochs"),
+    [("Parallel", "parallel", 1), ("SplitFed", "splitFed", 3)],
+    ids=["Parallel", "SplitFed"],
+)
+def test_bytes_of_a_round_in_which_all_train_count_every_clients_rows_and_local_epochs(mode, member, epochs):
+    document = build_manifest_document(clients=("st-mary", "st-luke"), batch_size=4)
+    document["spec"]["schedule"] = {"mode": mode, member: {"everyRounds": 3} if mode == "SplitFed" else {}}
+    training = parse_split_training(document)
+    assert compute_round_bytes(build_wire_plan(), training, {"st-mary": 6, "st-luke": 3}) == {
+        ("st-mary", "server"): epochs * 6 * UP,
+        ("server", "st-mary"): epochs * 6 * DOWN,
+        ("st-luke", "server"): epochs * 3 * UP,
+        ("server", "st-luke"): epochs * 3 * DOWN,
+    }
+    assert compute_round_bytes(build_wire_plan(), training, {"st-mary": 6}) is None
+    text = render_plan(build_plan_report(), training, {}, {})
+    assert "exact: the same bytes every time" in text
+    assert "equal to the unsplit model, bit for bit" not in text
