@@ -36,7 +36,7 @@ def place(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**manifest, "metadata": {**manifest["metadata"], "namespace": NAMESPACE}}
 
 
-@pytest.mark.parametrize("row", (*ROWS, *UPDATE_ROWS), ids=lambda row: f"{row.message}: {row.name}")
+@pytest.mark.parametrize("row", [*ROWS, *UPDATE_ROWS], ids=lambda row: f"{row.message}: {row.name}")
 def test_the_api_server_refuses_and_accepts_what_a_rules_table_says(rules: ApiServer, row: Row) -> None:
     status, answer = rules.call("POST", f"{PATH}?dryRun=All&fieldValidation=Strict", place(row.training.as_manifest()))
     if row.accepted:

@@ -80,6 +80,20 @@ def test_09_three_clinics_hand_on_past_the_server(tmp_path: Path) -> None:
     assert sum(link.get("sealedReceived", 0) for link in server["links"]) < secret
 
 
+def test_07_many_clinics_train_on_one_batch(tmp_path: Path) -> None:
+    folder, metrics = run_example("07-parallel-many-clinics", tmp_path)
+    assert metrics["accuracy"] >= 0.93
+    clinics = ("harbor", "hillside", "station")
+    assert len({(folder / name / "result" / "segments.safetensors").read_bytes() for name in clinics}) == 1
+
+
+def test_08_hospitals_average_their_layers(tmp_path: Path) -> None:
+    folder, metrics = run_example("08-split-fed-hospitals", tmp_path)
+    assert metrics["accuracy"] >= 0.93
+    hospitals = ("north", "south", "west")
+    assert len({(folder / name / "result" / "segments.safetensors").read_bytes() for name in hospitals}) == 1
+
+
 @pytest.mark.parametrize("folder", sorted(EXAMPLES.iterdir()), ids=lambda folder: folder.name)
 def test_every_example_is_complete_and_accepted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("README.md", "training.yaml", "make_data.py"):

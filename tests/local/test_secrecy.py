@@ -21,6 +21,7 @@ from splittraining.plan.environment import build_environment
 from support.cases import Case, a_multi_hop_case, a_u_shaped_case, a_vertical_case
 from support.runs import FinishedRun, run_case
 from support.spying import MEMORY, RECORDED, SpyLauncher, find_canaries, find_in_folder, make_known_bytes
+from support.together_cases import scheduled
 
 LABEL_WIDTH = 6
 """Floats in a label: so many that their bytes cannot be in a memory by chance."""
@@ -221,3 +222,33 @@ def test_what_goes_from_client_to_client_passes_the_server_by(tmp_path: Path) ->
     assert find_canaries(seen / "server" / RECORDED, with_text_forms(canaries)) == []
     assert find_in_folder(run.folder / "server", with_text_forms(canaries)) == []
     assert find_canaries(seen / "server" / MEMORY, canaries) == []
+
+
+def a_case_of_sums(mode: str, **member: object) -> Case:
+    return scheduled(a_case_with_canaries(), mode, 2, **member)
+
+
+def list_summed_canaries(run: FinishedRun) -> list[tuple[str, bytes]]:
+    """What packed gradients and weights begin with, and what the clients' weights came to."""
+    names = load_file(run.folder / "south" / "result" / "segments.safetensors")
+    packed = [(f"a packed {name}", f'"{name}":{{"dtype"'.encode()) for name in names]
+    return [*packed, *list_weights(run, "south"), *list_weights(run, "north"), *list_secrets()]
+
+
+@pytest.mark.slow  # two more runs under observation
+@pytest.mark.parametrize("mode", ["Parallel", "SplitFed"])
+def test_what_a_client_sums_or_averages_for_all_stays_with_the_clients(mode: str, tmp_path: Path) -> None:
+    _, run, seen = observe(a_case_of_sums(mode), tmp_path)
+    canaries = list_summed_canaries(run)
+    assert find_canaries(seen / "server" / RECORDED, canaries) == []
+    assert find_in_folder(run.folder / "server", canaries) == []
+    assert find_canaries(seen / "server" / MEMORY, canaries) == []
+    assert [name for name in find_canaries(seen / "north" / MEMORY, canaries) if name.startswith("client weight")]
+
+
+@pytest.mark.slow  # one more run under observation
+def test_a_server_that_averages_has_the_clients_weights_and_writes_none_of_them(tmp_path: Path) -> None:
+    _, run, seen = observe(a_case_of_sums("SplitFed", averaging={"at": "Server"}), tmp_path)
+    canaries = list_summed_canaries(run)
+    assert [name for name in find_canaries(seen / "server" / MEMORY, canaries) if name.startswith("a packed")]
+    assert find_in_folder(run.folder / "server", canaries) == []

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from splittraining.party.data.order import compute_epoch_order
+from splittraining.party.data.order import compute_client_order, compute_epoch_order
 
 JOINT = ""
 """The client name that keys the order of rows which all parties share."""
@@ -118,6 +118,128 @@ def train_with_private_bottoms(
             trajectory.losses.append(_train_step(models[client], optimizers, inputs, label, plan.loss))
         trajectory.private_states = {client: dict(model.state_dict()) for client, model in models.items()}
         return trajectory
+
+
+def train_large_batches(
+    factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan, *, batch: str, private: Sequence[str] = ()
+) -> Trajectory:
+    """Trains on all clients' rows of a step as one batch.
+
+    With `private` naming children, every client runs its rows through a copy of these of its own.
+    """
+    with single_threaded():
+        first = build_first_model(factory, plan.seed)
+        models = {each.client: _copy_privately(first, private) for each in rows}
+        shared = [each for name, each in first.named_parameters() if name.partition(".")[0] not in private]
+        optimizers = [_build_optimizer(plan.optimizer, shared)]
+        for model in models.values() if private else ():
+            own = [each for name, each in model.named_parameters() if name.partition(".")[0] in private]
+            optimizers.append(_build_optimizer(plan.optimizer, own))
+        trajectory = Trajectory()
+        for epoch in range(plan.rounds):
+            for step in _iterate_unions(rows, plan, epoch, batch):
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                outputs = [models[client](**inputs) for client, inputs, _ in step]
+                value = LOSSES[plan.loss](torch.cat(outputs), torch.cat([label for _, _, label in step]))
+                value.backward()
+                for optimizer in optimizers:
+                    optimizer.step()
+                trajectory.losses.append(value.item())
+        trajectory.state = dict(first.state_dict())
+        trajectory.private_states = {client: dict(model.state_dict()) for client, model in models.items()}
+        return trajectory
+
+
+def train_federated(
+    factory: Callable[[], nn.Module],
+    rows: Sequence[Rows],
+    plan: Plan,
+    *,
+    top: Sequence[str],
+    local_epochs: int = 1,
+    shared_top: bool = False,
+    private_bottoms: bool = False,
+) -> Trajectory:
+    """Trains SplitFed: local epochs of whole models, then averages by rows of tops, bottoms or both.
+
+    Losses are listed client by client within each round, in the order in which clients are numbered.
+    """
+    with single_threaded():
+        first = build_first_model(factory, plan.seed)
+        names = [name for name, _ in first.named_children() if not (shared_top and name in top)]
+        models = {each.client: _copy_privately(first, names) for each in rows}
+        shared = [each for name, each in first.named_parameters() if name.partition(".")[0] not in names]
+        shared_optimizers = [_build_optimizer(plan.optimizer, shared)] if shared else []
+        optimizers = {
+            client: _build_optimizer(
+                plan.optimizer, [each for name, each in model.named_parameters() if name.partition(".")[0] in names]
+            )
+            for client, model in models.items()
+        }
+        averaged = [name for name in names if name in top or not private_bottoms]
+        trajectory = Trajectory()
+        streams = {each.client: _iterate_stream(each, plan) for each in rows}
+        for round_number in range(1, plan.rounds + 1):
+            order = list(range(len(rows)))
+            if shared_top:
+                order = [int(index) for index in compute_client_order(plan.seed, round_number, len(rows))]
+            for each in [rows[index] for index in order]:
+                for _ in range(local_epochs * -(-len(each) // plan.batch_size)):
+                    inputs, label = next(streams[each.client])
+                    used = [optimizers[each.client], *shared_optimizers]
+                    trajectory.losses.append(_train_step(models[each.client], used, inputs, label, plan.loss))
+            _average(models, rows, averaged)
+        trajectory.private_states = {client: dict(model.state_dict()) for client, model in models.items()}
+        return trajectory
+
+
+@torch.no_grad()
+def _average(models: Mapping[str, nn.Module], rows: Sequence[Rows], children: Sequence[str]) -> None:
+    states = [models[each.client].state_dict() for each in rows]
+    total = sum(map(len, rows))
+    for name, first in states[0].items():
+        if name.partition(".")[0] not in children:
+            continue
+        if first.dtype.is_floating_point:
+            mean = sum(state[name].double() * (len(each) / total) for state, each in zip(states, rows, strict=True))
+            average = mean.to(first.dtype)  # type: ignore[union-attr]  # there is a client
+        else:
+            average = torch.stack([state[name] for state in states]).amax(0)
+        for state in states:
+            state[name].copy_(average)
+
+
+def _copy_privately(model: nn.Module, children: Sequence[str]) -> nn.Module:
+    """Returns a model with copies of the named children, and the others shared."""
+    copied = copy.deepcopy(model)
+    for name, child in model.named_children():
+        if name not in children:
+            setattr(copied, name, child)
+    return copied
+
+
+def _iterate_unions(
+    rows: Sequence[Rows], plan: Plan, epoch: int, batch: str
+) -> Iterator[list[tuple[str, dict[str, Tensor], Tensor]]]:
+    """Yields what each client brings to each step of an epoch; clients without a row are left out."""
+    if batch == "Union":
+        orders = {each.client: compute_epoch_order(plan.seed, each.client, epoch, len(each)) for each in rows}
+        for start in range(0, max(map(len, rows)), plan.batch_size):
+            chosen = {each.client: orders[each.client][start : start + plan.batch_size] for each in rows}
+            yield [_take(each, chosen[each.client]) for each in rows if len(chosen[each.client])]
+        return
+    pairs = [(each.client, index) for each in rows for index in range(len(each))]
+    order = compute_epoch_order(plan.seed, JOINT, epoch, len(pairs))
+    for start in range(0, len(order), plan.batch_size):
+        taken = [pairs[position] for position in order[start : start + plan.batch_size]]
+        chosen = {each.client: [index for client, index in taken if client == each.client] for each in rows}
+        yield [_take(each, chosen[each.client]) for each in rows if chosen[each.client]]
+
+
+def _take(rows: Rows, indices: object) -> tuple[str, dict[str, Tensor], Tensor]:
+    places = torch.as_tensor(indices)
+    return rows.client, {name: tensor[places] for name, tensor in rows.inputs.items()}, rows.label[places]
 
 
 def iterate_visits(rows: Sequence[Rows], plan: Plan) -> Iterator[tuple[str, dict[str, Tensor], Tensor]]:

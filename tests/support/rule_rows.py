@@ -128,8 +128,8 @@ TOPOLOGY_ROWS = (
         },
         accepted={
             "Vanilla and Sequential": VANILLA,
-            "Vanilla and SplitFed": VANILLA.with_value("spec.schedule", {"mode": "SplitFed"}),
-            "UShaped and Parallel": U_SHAPED.with_value("spec.schedule", {"mode": "Parallel"}),
+            "Vanilla and SplitFed": VANILLA.with_value("spec.schedule", {"mode": "SplitFed", "splitFed": {}}),
+            "UShaped and Parallel": U_SHAPED.with_value("spec.schedule", {"mode": "Parallel", "parallel": {}}),
             "Vertical and Joint": VERTICAL,
             "MultiTask and Joint": MULTI_TASK,
         },
@@ -652,7 +652,98 @@ OPERATION_ROWS = tuple(
     )
 )
 
-ROWS: tuple[Row, ...] = (*TOPOLOGY_ROWS, *HOP_ROWS, *DATA_ROWS, *TRAINING_ROWS, *OPERATION_ROWS)
+
+def _scheduled(training: TrainingBuilder, mode: str, **member: object) -> TrainingBuilder:
+    name = mode[0].lower() + mode[1:]
+    return training.with_value("spec.schedule", {"mode": mode, name: member})
+
+
+SUMMED = _scheduled(VANILLA, "Parallel")
+AVERAGED = _scheduled(VANILLA, "SplitFed")
+AT_SERVER = {"at": "Server"}
+CLASS_WEIGHTS = {"name": "CrossEntropy", "arguments": {"weight": "1,2"}}
+IGNORED_CLASS = {"name": "CrossEntropy", "arguments": {"ignore_index": "3"}}
+
+SCHEDULE_ROWS = (
+    *_rows(
+        "spec.schedule",
+        "parallel is given",
+        refused={
+            "Parallel without parallel": SUMMED.without("spec.schedule.parallel"),
+            "Sequential with parallel": VANILLA.with_value("spec.schedule.parallel", {}),
+        },
+        accepted={"Parallel with an empty parallel": SUMMED, "Sequential without parallel": VANILLA},
+    ),
+    *_rows(
+        "spec.schedule",
+        "splitFed is given",
+        refused={
+            "SplitFed without splitFed": AVERAGED.without("spec.schedule.splitFed"),
+            "Joint with splitFed": VERTICAL.with_value("spec.schedule.splitFed", {}),
+        },
+        accepted={"SplitFed with an empty splitFed": AVERAGED, "Joint without splitFed": VERTICAL},
+    ),
+    *_rows(
+        "spec.schedule",
+        "with clientPolicy Private nothing of the clients is summed",
+        refused={
+            "a place to sum private gradients": _scheduled(
+                VANILLA, "Parallel", clientPolicy="Private", averaging=AT_SERVER
+            )
+        },
+        accepted={
+            "private gradients": _scheduled(VANILLA, "Parallel", clientPolicy="Private"),
+            "a place to sum gradients": _scheduled(VANILLA, "Parallel", averaging=AT_SERVER),
+            "another schedule": VANILLA,
+        },
+    ),
+    *_rows(
+        "spec.schedule",
+        "with clientPolicy Private nothing of the clients is averaged",
+        refused={
+            "a place to average private weights": _scheduled(VANILLA, "SplitFed", clientPolicy="Private", averaging={})
+        },
+        accepted={
+            "private weights": _scheduled(VANILLA, "SplitFed", clientPolicy="Private"),
+            "a place to average weights": _scheduled(VANILLA, "SplitFed", averaging=AT_SERVER),
+            "another schedule": VANILLA,
+        },
+    ),
+    *_rows(
+        "spec.schedule",
+        "with serverPolicy Shared and clientPolicy Private",
+        refused={"Shared and Private": _scheduled(VANILLA, "SplitFed", serverPolicy="Shared", clientPolicy="Private")},
+        accepted={
+            "Shared and Average": _scheduled(VANILLA, "SplitFed", serverPolicy="Shared"),
+            "PerClient and Private": _scheduled(VANILLA, "SplitFed", clientPolicy="Private"),
+            "another schedule": VANILLA,
+        },
+    ),
+    *_rows(
+        "spec",
+        "in a U-shape each client of a parallel step",
+        refused={
+            "class weights": _scheduled(U_SHAPED, "Parallel").with_value("spec.training.loss", CLASS_WEIGHTS),
+            "an ignored class": _scheduled(U_SHAPED, "Parallel").with_value("spec.training.loss", IGNORED_CLASS),
+        },
+        accepted={
+            "no class weights": _scheduled(U_SHAPED, "Parallel"),
+            "class weights of a loss at the server": SUMMED.with_value("spec.training.loss", CLASS_WEIGHTS),
+            "class weights in SplitFed": _scheduled(U_SHAPED, "SplitFed").with_value(
+                "spec.training.loss", CLASS_WEIGHTS
+            ),
+        },
+    ),
+)
+
+ROWS: tuple[Row, ...] = (
+    *TOPOLOGY_ROWS,
+    *HOP_ROWS,
+    *SCHEDULE_ROWS,
+    *DATA_ROWS,
+    *TRAINING_ROWS,
+    *OPERATION_ROWS,
+)
 
 # ------------------------------------------------------------------------------------------------------------ changes
 

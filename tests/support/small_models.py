@@ -134,6 +134,16 @@ def build_classifier(num_features: int = 5, num_classes: int = 3) -> nn.Module:
     return Classifier(num_features, num_classes)
 
 
+def build_double_classifier() -> nn.Module:
+    """Builds the same in double precision, where equal up to rounding is a narrow claim."""
+    return Classifier(5, 3).double()
+
+
+def build_double_binary() -> nn.Module:
+    """Builds the model for the U-shape in double precision."""
+    return BinaryHead(5, 1).double()
+
+
 def build_norm_classifier(dropout: float = 0.0) -> nn.Module:
     """Builds an image model with BatchNorm on both sides of `bottom`."""
     return NormClassifier(dropout)

@@ -27,6 +27,9 @@ _STEP = {"name": "Step", "every": 10}
 _COSINE = {"name": "Cosine", "horizon": 20}
 _STOPPING = {"patienceRounds": 3}
 _UNTESTED = VANILLA.without("spec.clients.0.data.test").without("spec.clients.1.data.test")
+_GLOBAL = VANILLA.with_value("spec.training.gradientClipping", {"mode": "GlobalNorm", "limit": "1"})
+_APART = {"mode": "Parallel", "parallel": {"clientPolicy": "Private"}}
+_PRIVATE = VANILLA.with_value("spec.model.initialization", "Private")
 
 UPDATE_ROWS: tuple[Row, ...] = (
     *make_rows(
@@ -142,17 +145,32 @@ UPDATE_ROWS: tuple[Row, ...] = (
     ),
     *make_rows(
         "spec",
+        "with clientPolicy Private there is no one gradient",
+        refused={"a global norm of private gradients": _GLOBAL.with_value("spec.schedule", _APART)},
+        accepted={
+            "a global norm of summed gradients": _GLOBAL.with_value(
+                "spec.schedule", {"mode": "Parallel", "parallel": {}}
+            ),
+            "private gradients clipped one by one": VANILLA.with_value("spec.schedule", _APART).with_value(
+                "spec.training.gradientClipping", {"mode": "SegmentNorm", "limit": "1"}
+            ),
+            "a global norm in turns": _GLOBAL,
+        },
+    ),
+    *make_rows(
+        "spec",
         "Private means",
         refused={
-            "Private and handed on": VANILLA.with_value("spec.model.initialization", "Private"),
-            "Private and averaged": VANILLA.with_value("spec.model.initialization", "Private").with_value(
-                "spec.schedule", {"mode": "SplitFed"}
-            ),
+            "Private and handed on": _PRIVATE,
+            "Private and summed": _PRIVATE.with_value("spec.schedule", {"mode": "Parallel", "parallel": {}}),
+            "Private and averaged": _PRIVATE.with_value("spec.schedule", {"mode": "SplitFed", "splitFed": {}}),
         },
         accepted={
             "Private in a Joint schedule": VERTICAL.with_value("spec.model.initialization", "Private"),
-            "Private and not handed on": VANILLA.with_value("spec.model.initialization", "Private").with_value(
-                "spec.schedule.sequential.handoff", "None"
+            "Private and not handed on": _PRIVATE.with_value("spec.schedule.sequential.handoff", "None"),
+            "Private and never summed": _PRIVATE.with_value("spec.schedule", _APART),
+            "Private and never averaged": _PRIVATE.with_value(
+                "spec.schedule", {"mode": "SplitFed", "splitFed": {"clientPolicy": "Private"}}
             ),
         },
     ),

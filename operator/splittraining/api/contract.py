@@ -40,6 +40,8 @@ class Cargo(enum.StrEnum):
     GRADIENTS = "Gradients"
     LABELS = "Labels"
     HAND_OFF = "HandOff"  # sealed to the receiver, whoever relays it
+    CLIENT_GRADIENTS = "ClientGradients"  # of client segments, and their sum; sealed to the receiver, whoever relays it
+    CLIENT_WEIGHTS = "ClientWeights"  # client segments, and their average; sealed likewise
     CLIENT_SECRET = "ClientSecret"  # noqa: S105 - a kind, not a secret; sealed to the receiver, whoever relays it
     ROW_IDS_KEY = "RowIdsKey"  # sealed to a server that holds labels; derived from the clients' secret, which it lacks
 

@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.resource import SplitTraining
-from splittraining.api.spec.schedule import TurnUnit
+from splittraining.api.spec.schedule import ScheduleMode, ScheduleSpec, TurnUnit
 from splittraining.api.wire_plan import CLIENT_OWNER, WirePlan
 from splittraining.report.markdown import render_size, render_table
 
 Link = tuple[str, str]
 
 _MAX_LAYERS = 6
+
+_EXACT = {
+    ScheduleMode.PARALLEL: "exact: the same bytes every time; equal to one large batch up to the rounding of sums",
+    ScheduleMode.SPLIT_FED: "exact: the same bytes every time; a client's steps equal the unsplit model, bit for bit",
+}
+"""What exactness means where several clients' results are added up; docs/backward.md has the whole of it."""
 
 
 def render_plan(
@@ -30,7 +36,7 @@ def render_plan(
     """
     sections = [_render_segments(report), _render_values(report, training.spec.training.batch_size)]
     sections.append(_render_bytes(report.wire_plan, training, train_rows))
-    sections.append(_render_notes(report))
+    sections.append(_render_notes(report, training.spec.schedule))
     sections.append(_render_digests({"wire plan": report.wire_plan_digest, **digests}))
     return "\n\n".join(sections) + "\n"
 
@@ -40,11 +46,13 @@ def compute_round_bytes(
 ) -> dict[Link, int] | None:
     """Returns the payload per link of one round of training, or None where rows are missing that it depends on.
 
-    Evaluation and hand-offs are not in it.
+    Evaluation, hand-offs, and what is summed or averaged over clients are not in it.
     """
     spec = training.spec
     batch_size = spec.training.batch_size
     totals: Counter[Link] = Counter()
+    if spec.schedule.parallel is not None or spec.schedule.split_fed is not None:
+        return _sum_all_clients(plan, training, train_rows)
     if spec.schedule.sequential is None:
         known = list(train_rows.values())
         return _sum_batches(plan, known[0], batch_size) if known else None
@@ -58,6 +66,19 @@ def compute_round_bytes(
             return None
         for (sender, receiver), size in link_bytes.items():
             totals[_name(sender, client.name), _name(receiver, client.name)] += times * size
+    return dict(totals)
+
+
+def _sum_all_clients(plan: WirePlan, training: SplitTraining, train_rows: Mapping[str, int]) -> dict[Link, int] | None:
+    """Sums a round in which every client passes over its own rows, in whatever steps."""
+    spec = training.spec
+    epochs = spec.schedule.split_fed.every_rounds if spec.schedule.split_fed is not None else 1
+    totals: Counter[Link] = Counter()
+    for client in spec.clients:
+        if client.name not in train_rows:
+            return None
+        for (sender, receiver), size in _sum_batches(plan, train_rows[client.name], spec.training.batch_size).items():
+            totals[_name(sender, client.name), _name(receiver, client.name)] += epochs * size
     return dict(totals)
 
 
@@ -115,9 +136,9 @@ def _render_bytes(plan: WirePlan, training: SplitTraining, train_rows: Mapping[s
     return f"{text}\n\n{render_table(['link', 'round of training', ''], rows)}"
 
 
-def _render_notes(report: PlanReport) -> str:
+def _render_notes(report: PlanReport, schedule: ScheduleSpec) -> str:
     exactness = [f"inexact: {sentence}" for sentence in report.inexact]
-    exactness = exactness or ["exact: equal to the unsplit model, bit for bit"]
+    exactness = exactness or [_EXACT.get(schedule.mode, "exact: equal to the unsplit model, bit for bit")]
     return "\n".join([*exactness, *(f"note: {sentence}" for sentence in report.notes)])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from splittraining.api.contract import Cargo, ContractLink, Role
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.resource import SplitTraining
@@ -9,7 +11,7 @@ from splittraining.api.ring import Neighbors, find_neighbors
 from splittraining.api.spec.client import ClientSpec
 from splittraining.api.spec.data import DataSpec
 from splittraining.api.spec.pod import GPU_RESOURCE
-from splittraining.api.spec.schedule import HandOff
+from splittraining.api.spec.schedule import AveragingAt, HandOff, ScheduleMode
 from splittraining.api.spec.server import Device, ServerSpec
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 from splittraining.plan.links import build_link, list_relayed_cargo, sends_to_server
@@ -85,15 +87,28 @@ def build_links(spec: SplitTrainingSpec) -> tuple[ContractLink, ...]:
             # The server checks its own rows against the clients', for which it gets the key of the digests and no more.
             up.append(Cargo.ROW_IDS_KEY)
         links += build_link(client.name, SERVER_PARTY, up) + build_link(SERVER_PARTY, client.name, down)
-    sequential = spec.schedule.sequential
-    hands_on = sequential is not None and sequential.handoff is not HandOff.NONE
-    for sender in clients:
-        neighbors = find_hand_off_neighbors(spec, sender)
-        for receiver in clients:
-            cargo = list_relayed_cargo(spec, sender, receiver)
-            cargo += [Cargo.CLIENT_SECRET] if sender == clients[0] else []
-            if hands_on and (neighbors is None or receiver == neighbors.successor):
-                cargo.append(Cargo.HAND_OFF)
-            if sender != receiver:
-                links += build_link(sender, receiver, cargo)
+    if spec.schedule.averaging_at is AveragingAt.SERVER:
+        links = [link.model_copy(update={"cargo": (*link.cargo, *_list_averaged(spec))}) for link in links]
+    for sender, receiver in permutations(clients, 2):
+        links += build_link(sender, receiver, _list_cargo_between(spec, sender, receiver))
     return tuple(links)
+
+
+def _list_cargo_between(spec: SplitTrainingSpec, sender: str, receiver: str) -> list[Cargo]:
+    """Returns what one client sends to another, whoever carries it."""
+    first, sequential = spec.clients[0].name, spec.schedule.sequential
+    cargo = list_relayed_cargo(spec, sender, receiver)
+    if sender == first:
+        cargo.append(Cargo.CLIENT_SECRET)
+    neighbors = find_hand_off_neighbors(spec, sender)
+    hands_on = sequential is not None and sequential.handoff is not HandOff.NONE
+    if hands_on and (neighbors is None or receiver == neighbors.successor):
+        cargo.append(Cargo.HAND_OFF)
+    if spec.schedule.averaging_at is AveragingAt.CLIENT and first in (sender, receiver):
+        cargo += _list_averaged(spec)
+    return cargo
+
+
+def _list_averaged(spec: SplitTrainingSpec) -> list[Cargo]:
+    """Returns what every client gives to the averaging party, and gets back from it."""
+    return [Cargo.CLIENT_GRADIENTS if spec.schedule.mode is ScheduleMode.PARALLEL else Cargo.CLIENT_WEIGHTS]

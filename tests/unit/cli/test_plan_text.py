@@ -1,3 +1,5 @@
+import pytest
+
 from splittraining.api.resource import parse_split_training
 from splittraining.api.wire_plan import Stage
 from splittraining.cli.plan_text import compute_round_bytes, render_plan
@@ -64,3 +66,24 @@ def test_in_a_chain_it_is_said_what_the_server_carries_and_whose_rows_are_missin
     assert "from client to client passes through the server, sealed" in text
     assert "the rows of clinic are not known here" in text
     assert "sealed" not in render_plan(build_plan_report(), build(), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("mode", "member", "epochs"),
+    [("Parallel", "parallel", 1), ("SplitFed", "splitFed", 3)],
+    ids=["Parallel", "SplitFed"],
+)
+def test_bytes_of_a_round_in_which_all_train_count_every_clients_rows_and_local_epochs(mode, member, epochs):
+    document = build_manifest_document(clients=("st-mary", "st-luke"), batch_size=4)
+    document["spec"]["schedule"] = {"mode": mode, member: {"everyRounds": 3} if mode == "SplitFed" else {}}
+    training = parse_split_training(document)
+    assert compute_round_bytes(build_wire_plan(), training, {"st-mary": 6, "st-luke": 3}) == {
+        ("st-mary", "server"): epochs * 6 * UP,
+        ("server", "st-mary"): epochs * 6 * DOWN,
+        ("st-luke", "server"): epochs * 3 * UP,
+        ("server", "st-luke"): epochs * 3 * DOWN,
+    }
+    assert compute_round_bytes(build_wire_plan(), training, {"st-mary": 6}) is None
+    text = render_plan(build_plan_report(), training, {}, {})
+    assert "exact: the same bytes every time" in text
+    assert "equal to the unsplit model, bit for bit" not in text

@@ -189,3 +189,31 @@ def test_in_an_extended_training_branches_send_to_the_other_client_and_that_one_
         ("imaging", "pathology"): SECRET,
         ("imaging", "registry"): SECRET,
     }
+
+
+@pytest.mark.parametrize(
+    ("schedule", "cargo"),
+    [
+        ({"mode": "Parallel", "parallel": {}}, Cargo.CLIENT_GRADIENTS),
+        ({"mode": "SplitFed", "splitFed": {}}, Cargo.CLIENT_WEIGHTS),
+    ],
+    ids=["gradients in Parallel", "weights in SplitFed"],
+)
+def test_what_clients_sum_goes_to_the_first_of_them_and_back_or_to_the_server_where_it_says_so(
+    schedule: dict[str, object], cargo: Cargo
+):
+    training = a_vanilla_training().with_value("spec.schedule", schedule)
+    links = list_cargo(training)
+    assert {pair for pair, carried in links.items() if cargo in carried} == {
+        ("st-mary", "st-luke"),
+        ("st-luke", "st-mary"),
+    }
+    member = f"spec.schedule.{list(schedule)[1]}"
+    links = list_cargo(training.with_value(f"{member}.averaging", {"at": "Server"}))
+    assert {pair for pair, carried in links.items() if cargo in carried} == {
+        (sender, receiver)
+        for pair in (("st-mary", "server"), ("st-luke", "server"))
+        for sender, receiver in (pair, pair[::-1])
+    }
+    links = list_cargo(training.with_value(f"{member}.clientPolicy", "Private"))
+    assert not [pair for pair, carried in links.items() if cargo in carried]

@@ -14,11 +14,20 @@ from splittraining.api.rules.data import DATA_RULES
 from splittraining.api.rules.hops import HOP_RULES
 from splittraining.api.rules.operation import OPERATION_RULES
 from splittraining.api.rules.rule import Rule
+from splittraining.api.rules.schedule import SCHEDULE_RULES
 from splittraining.api.rules.topology import TOPOLOGY_RULES
 from splittraining.api.rules.training import TRAINING_RULES
 from splittraining.api.rules.update import UPDATE_RULES
 
-RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *HOP_RULES, *DATA_RULES, *TRAINING_RULES, *UPDATE_RULES, *OPERATION_RULES)
+RULES: tuple[Rule, ...] = (
+    *TOPOLOGY_RULES,
+    *HOP_RULES,
+    *SCHEDULE_RULES,
+    *DATA_RULES,
+    *TRAINING_RULES,
+    *UPDATE_RULES,
+    *OPERATION_RULES,
+)
 """Rules on one object, in the order in which they are told."""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from splittraining.api.rules.rule import Rule, list_data
 from splittraining.api.spec.model import Initialization
-from splittraining.api.spec.schedule import HandOff, ScheduleMode
+from splittraining.api.spec.schedule import GradientPolicy, HandOff
 from splittraining.api.spec.split_training import SplitTrainingSpec
 from splittraining.api.spec.training import EvaluationSpec, KeptRound, MonitoredMetric, TrainingSpec
-from splittraining.api.spec.update import LearningRateScheduleName, LearningRateScheduleSpec
+from splittraining.api.spec.update import ClippingMode, LearningRateScheduleName, LearningRateScheduleSpec
 
 _SCHEDULE = "spec.training.learningRateSchedule"
 _REDUCED = (LearningRateScheduleName.STEP, LearningRateScheduleName.MULTI_STEP)
@@ -37,13 +37,16 @@ def _compared_rounds_have_rows(spec: SplitTrainingSpec) -> bool:
     return not _compares_rounds(spec.training.evaluation) or any(data.test is not None for data in list_data(spec))
 
 
+def _norms_are_of_one_gradient(spec: SplitTrainingSpec) -> bool:
+    clipping, parallel = spec.training.gradient_clipping, spec.schedule.parallel
+    is_global = clipping is not None and clipping.mode is ClippingMode.GLOBAL_NORM
+    return not is_global or parallel is None or parallel.client_policy is GradientPolicy.SUM_GRADIENTS
+
+
 def _private_weights_stay(spec: SplitTrainingSpec) -> bool:
     sequential = spec.schedule.sequential
-    return (
-        spec.model.initialization is not Initialization.PRIVATE
-        or spec.schedule.mode is ScheduleMode.JOINT
-        or (sequential is not None and sequential.handoff is HandOff.NONE)
-    )
+    hands_on = sequential is not None and sequential.handoff is not HandOff.NONE
+    return spec.model.initialization is not Initialization.PRIVATE or not (hands_on or spec.schedule.averaging_at)
 
 
 UPDATE_RULES = (
@@ -130,10 +133,21 @@ UPDATE_RULES = (
     ),
     Rule(
         "spec",
+        "!has(self.training.gradientClipping) || self.training.gradientClipping.mode != 'GlobalNorm'"
+        " || !has(self.schedule.parallel) || self.schedule.parallel.clientPolicy == 'SumGradients'",
+        "with clientPolicy Private there is no one gradient whose norm all could share; set gradientClipping.mode to"
+        " SegmentNorm or Value, or clientPolicy to SumGradients",
+        _norms_are_of_one_gradient,
+        ".training.gradientClipping.mode",
+    ),
+    Rule(
+        "spec",
         "self.model.initialization != 'Private' || self.schedule.mode == 'Joint'"
-        " || (has(self.schedule.sequential) && self.schedule.sequential.handoff == 'None')",
-        "Private means that every client starts from weights of its own, and a segment that is handed on or averaged"
-        " has one start; use ClientsOnly, mode Joint, or handoff None",
+        " || (has(self.schedule.sequential) && self.schedule.sequential.handoff == 'None')"
+        " || (has(self.schedule.parallel) && self.schedule.parallel.clientPolicy == 'Private')"
+        " || (has(self.schedule.splitFed) && self.schedule.splitFed.clientPolicy == 'Private')",
+        "Private means that every client starts from weights of its own, and a segment that is handed on, summed or"
+        " averaged has one start; use ClientsOnly, mode Joint, handoff None or clientPolicy Private",
         _private_weights_stay,
         ".model.initialization",
     ),

@@ -16,6 +16,7 @@ RowIndices = npt.NDArray[np.int64]
 
 # Keeps these keys apart from every other use of the training's seed. blake2b takes at most 16 bytes here.
 _PURPOSE = b"st-row-order"
+_CLIENTS_PURPOSE = b"st-client-order"
 
 
 def compute_epoch_order(seed: int, client: str, epoch: int, num_rows: int) -> RowIndices:
@@ -37,9 +38,21 @@ def compute_epoch_order(seed: int, client: str, epoch: int, num_rows: int) -> Ro
     Source: NumPy Enhancement Proposal 19 (stream compatibility); Philox4x64-10 of Salmon et al. 2011, counter from 0.
     """
     # The client goes last: whatever is in its name, it cannot be read as another seed or epoch.
-    material = f"{seed}/{epoch}/{client}".encode()
-    key = int.from_bytes(hashlib.blake2b(material, digest_size=16, person=_PURPOSE).digest(), "little")
-    numbers = np.random.Philox(key=key).random_raw(num_rows)
+    return _permute(f"{seed}/{epoch}/{client}", num_rows, purpose=_PURPOSE)
+
+
+def compute_client_order(seed: int, round_number: int, num_clients: int) -> RowIndices:
+    """Returns the order in which clients train in one round, where that order is random.
+
+    Returns:
+        Each of 0 to num_clients - 1 once.
+    """
+    return _permute(f"{seed}/{round_number}", num_clients, purpose=_CLIENTS_PURPOSE)
+
+
+def _permute(material: str, size: int, *, purpose: bytes) -> RowIndices:
+    digest = hashlib.blake2b(material.encode(), digest_size=16, person=purpose).digest()
+    numbers = np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(size)
     return np.argsort(numbers, kind="stable").astype(np.int64, copy=False)
 
 

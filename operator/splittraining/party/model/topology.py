@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -12,6 +13,7 @@ from splittraining.api.spec.model import InputSpec
 from splittraining.api.spec.split_training import Topology
 from splittraining.api.spec.training import NumericsMode
 from splittraining.api.wire_plan import CLIENT_OWNER
+from splittraining.party.model.batch_coupling import explain_batch_coupling
 from splittraining.party.model.cut import CutModel, cut_model
 from splittraining.party.model.hops import build_hops
 from splittraining.party.model.stages import StageSpec
@@ -26,7 +28,7 @@ def cut_for_contract(module: nn.Module, contract: Contract) -> CutModel:
         ModelInvalid: if the model cannot be cut so.
         NumericsInvalid: if it can only be cut up to rounding, and the contract asks for exactness.
     """
-    return cut_model(
+    cut = cut_model(
         module,
         stages=build_stages(contract),
         inputs=contract.model.inputs,
@@ -35,6 +37,8 @@ def cut_for_contract(module: nn.Module, contract: Contract) -> CutModel:
         extra_crossings=contract.model.extra_crossings,
         exact=contract.training.numerics.mode is NumericsMode.EXACT,
     )
+    notes = (*cut.report.notes, *explain_batch_coupling(cut, contract.schedule.mode))
+    return replace(cut, report=cut.report.model_copy(update={"notes": notes}))
 
 
 def build_stages(contract: Contract) -> tuple[StageSpec, ...]:

@@ -115,7 +115,9 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     check_source(document)
     train, test = _load_data(document)
     owner = find_owner(document)
-    share = ModelShare(contract, owner=owner, source_path=document.source_path, device=device)
+    share = ModelShare(
+        contract, owner=owner, source_path=document.source_path, device=device, shard=_find_shard(document)
+    )
     progress = Progress(monotonic_s)
     engine = StepEngine(
         owner=owner,
@@ -129,6 +131,12 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     )
     fingerprint = compute_fingerprint(intra_op_threads=numerics.intra_op_threads, device=device)
     return Assembly(document, share, engine, train, test, device, fingerprint, progress)
+
+
+def _find_shard(document: PartyDocument) -> str:
+    """Returns what keeps a client's random draws apart from the others' where all run one segment at once."""
+    at_once = document.contract.schedule.mode in (ScheduleMode.PARALLEL, ScheduleMode.SPLIT_FED)
+    return document.party if at_once and document.role is Role.CLIENT else ""
 
 
 def _load_data(document: PartyDocument) -> tuple[Dataset | None, Dataset | None]:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_
 
 from splittraining.api.errors import ModelInvalid, NumericsInvalid, ProtocolViolation
-from splittraining.party.training.engine import Links, StepInput
+from splittraining.party.training.engine import StepInput
 from splittraining.party.training.metrics import parse_number, render_number
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.message import Message
@@ -24,6 +24,9 @@ from splittraining.party.wire.orders import MAX_NORMS, GradientNorm, GradientNor
 
 Norms = Mapping[str, torch.Tensor]
 """The norm of each gradient that exists, by parameter name."""
+
+Peers = Mapping[str, Sequence[Link]]
+"""The links to whoever runs an owner's segments in a step, by owner name: one client, or all that train alike."""
 
 
 def clip_by_value(parameters: Iterable[nn.Parameter], limit: float) -> None:
@@ -103,11 +106,11 @@ class GlobalNormClipping:
             raise _refuse(answer, server.peer, f"GradientNorm of step {given.step}")
         self._scale(torch.tensor(_parse_norm(answer.norm), dtype=self._dtype, device=self._device))
 
-    def clip_for(self, links: Links, given: StepInput) -> None:
+    def clip_for(self, peers: Peers, given: StepInput) -> None:
         """At the server: gathers the norms of the owners that take part in this step, tells them the whole, and clips.
 
         Args:
-            links: To each of these owners, by owner name. Who is not in it has no part in the norm.
+            peers: Links to each of these owners. Who is not in it has no part in the norm.
             given: The step.
 
         Raises:
@@ -117,16 +120,32 @@ class GlobalNormClipping:
         norms = compute_norms(self._owned)
         for name, norm in norms.items():
             _render_norm(name, norm, given.step)  # refuses what is not finite
-        for owner, link in links.items():
-            norms |= self._recv_norms(owner, link, given.step)
+        for owner, links in peers.items():
+            norms |= self._recv_equal_norms(owner, links, given.step)
         total = combine_norms(list(self._owners), norms)
         answer = GradientNorm(step=given.step, norm=render_number(float(total)))
-        for link in links.values():
+        for link in (link for links in peers.values() for link in links):
             link.send_control(answer)
         self._scale(total)
 
-    def _recv_norms(self, owner: str, link: Link, step: int) -> dict[str, torch.Tensor]:
+    def _recv_equal_norms(self, owner: str, links: Sequence[Link], step: int) -> dict[str, torch.Tensor]:
+        """Returns one owner's norms; where several clients are that owner, they hold the same gradients."""
         names = [name for name, holder in self._owners.items() if holder == owner]
+        told = [self._recv_norms(names, link, step) for link in links]
+        for link, texts in zip(links, told, strict=True):
+            if texts != told[0]:
+                raise ProtocolViolation(
+                    f"{link.peer} sent other gradient norms at step {step} than {links[0].peer}",
+                    allowed="the norms of one sum of gradients, the same at all clients",
+                    remedy="use the same version of splittraining at every party; if they are equal, report it",
+                )
+        return {
+            name: torch.tensor(_parse_norm(text), dtype=self._dtype, device=self._device)
+            for name, text in zip(names, told[0], strict=True)
+            if text
+        }
+
+    def _recv_norms(self, names: Sequence[str], link: Link, step: int) -> list[str]:
         texts: list[str] = []
         for start in range(0, max(1, len(names)), MAX_NORMS):
             message = link.recv_control()
@@ -139,11 +158,7 @@ class GlobalNormClipping:
                 allowed=f"{len(names)}: one for each parameter of its segments",
                 remedy="use the same model source and version of splittraining at every party",
             )
-        return {
-            name: torch.tensor(_parse_norm(text), dtype=self._dtype, device=self._device)
-            for name, text in zip(names, texts, strict=True)
-            if text
-        }
+        return texts
 
     def _scale(self, total: torch.Tensor) -> None:
         clip_grads_with_norm_(list(self._owned.values()), self._limit, total, foreach=False)

@@ -19,7 +19,7 @@ from splittraining.party.training.loss import check_finite_loss
 from splittraining.party.training.metrics import MetricSet
 from splittraining.party.training.stage import StageRunner
 from splittraining.party.wire.frame import NO_DIGEST
-from splittraining.party.wire.link import Link
+from splittraining.party.wire.link import Link, TensorLink
 from splittraining.party.wire.progress import Progress
 from splittraining.party.wire.relayed import relay_tensor
 
@@ -37,9 +37,11 @@ class StepInput:
     label: torch.Tensor | None = None
     batch_digest: bytes | None = None
     """Keyed digest of the batch's row ids where this party knows them."""
+    loss_share: float | None = None
+    """This party's rows over all rows of the step, where several parties' losses make up the step's."""
 
 
-Links = Mapping[str, Link]
+Links = Mapping[str, TensorLink]
 """The link to use for each owner name of the wire plan."""
 
 BeforeUpdate = Callable[[StepInput, Links], None]
@@ -132,14 +134,24 @@ class StepEngine:
         output, held, digest = self._forward(given, links, training=True)
         while_waiting()
         loss = self._compute_loss(output, held, given) if self.computes_loss else None
-        self._backward(given, links, loss, digest)
+        shared = loss if loss is None or given.loss_share is None else loss * given.loss_share
+        self._backward(given, links, shared, digest)
+        self._update(given, links, before_update)
+        return None if loss is None else float(loss.detach())
+
+    def follow(self, given: StepInput, links: Links, *, before_update: Sequence[BeforeUpdate]) -> None:
+        """Takes part in a step without rows: whatever `before_update` puts into the gradients is all there is."""
+        if self._optimizer is not None:
+            self._optimizer.zero_grad(set_to_none=True)
+        self._update(given, links, before_update)
+
+    def _update(self, given: StepInput, links: Links, before_update: Sequence[BeforeUpdate]) -> None:
         for prepare in before_update:
             prepare(given, links)
         self._progress.mark(given.step, "optimizer")
         if self._optimizer is not None:
             self._optimizer.step()
         self._progress.mark(given.step, "done")
-        return None if loss is None else float(loss.detach())
 
     @torch.no_grad()
     def evaluate(self, given: StepInput, links: Links, metrics: MetricSet | None) -> None:
@@ -242,6 +254,8 @@ class StepEngine:
         if self._owner == SERVER_PARTY:
             self._progress.mark(given.step, "relaying")
             source, target = links[transfer.sender], links[transfer.receiver]
+            assert isinstance(source, Link)  # only a Joint schedule relays, and its links are each one client's
+            assert isinstance(target, Link)
             relay_tensor(source, target, transfer, step=given.step, rows=given.rows, training=training)
 
     def _receive(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from splittraining.party.data.dataset import Dataset
-from splittraining.party.data.order import compute_epoch_order
+from splittraining.party.data.order import RowIndices, compute_epoch_order
 from splittraining.party.data.row_ids import compute_row_ids_digest
 from splittraining.party.training.engine import StepInput
 from splittraining.party.training.schedule import Span, count_batch_rows, count_batches
@@ -56,6 +56,12 @@ class BatchFeed:
         order = None if self._dataset is None else np.arange(self._num_rows)
         for batch in range(count_batches(self._num_rows, self._batch_size)):
             yield self._build(order, batch, step=step, scope=f"test/{batch}")
+
+    def take(self, indices: RowIndices, *, step: int, loss_share: float | None) -> StepInput:
+        """Returns the step input of rows that were chosen elsewhere."""
+        assert self._dataset is not None  # only a holder of rows is asked for some
+        taken = self._dataset.take(indices)
+        return StepInput(step, len(indices), taken.inputs, taken.label, loss_share=loss_share)
 
     def _compute_order(self, epoch: int) -> np.ndarray | None:
         if self._dataset is None:

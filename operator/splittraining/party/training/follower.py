@@ -10,10 +10,15 @@ from splittraining.api.report import PartyState
 from splittraining.api.spec.model import Initialization
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret, draw_client_secret
+from splittraining.party.training.exchange import Exchange, find_averaging_party
 from splittraining.party.training.feed import BatchFeed, Prefetched
 from splittraining.party.training.metrics import render_number
 from splittraining.party.training.peer_links import PeerLinks
 from splittraining.party.training.relays import find_pairs, open_relayed_links
+from splittraining.party.training.rounds.gradient_sum import GradientSum
+from splittraining.party.training.rounds.parallel_client import ParallelPart
+from splittraining.party.training.rounds.server_side import EVERYBODY
+from splittraining.party.training.rounds.split_fed_client import average_weights
 from splittraining.party.training.schedule import Span
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.training.telemetry import Telemetry
@@ -21,12 +26,14 @@ from splittraining.party.wire.channel import Channel
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.message import Message
 from splittraining.party.wire.orders import (
+    AverageWeights,
     Evaluate,
     Evaluated,
     Finish,
     Finished,
     HandOff,
     HandOffDone,
+    ParallelTurn,
     PeerCard,
     Prepare,
     Prepared,
@@ -34,6 +41,7 @@ from splittraining.party.wire.orders import (
     TakeOver,
     Turn,
     TurnDone,
+    WeightsAveraged,
 )
 
 SECRET_SEQUENCE = 0
@@ -92,6 +100,10 @@ class Follower:
                     self._train(order)
                 case Evaluate():
                     self._evaluate(order)
+                case ParallelTurn():
+                    self._train_in_parallel(order)
+                case AverageWeights():
+                    self._average(order)
                 case HandOff():
                     self._hand_off(order)
                 case SealedNotice() if self._peers is None:
@@ -102,7 +114,7 @@ class Follower:
                     self._finish(order)
                     return
                 case _:
-                    raise _refuse(order, "Turn, Evaluate, HandOff, SealedNotice, TakeOver or Finish")
+                    raise _refuse(order, "an order to train, evaluate, average, hand off or finish")
 
     def _prepare(self) -> None:
         cards = []
@@ -187,6 +199,41 @@ class Follower:
             )
         sums = render_number(loss_sum) if self._assembly.engine.computes_loss else ""
         self._link.send_control(TurnDone(step=self._last_step, rows=rows, loss_sum=sums))
+
+    def _train_in_parallel(self, order: ParallelTurn) -> None:
+        self._telemetry.enter(PartyState.TRAINING, round_number=order.round, active_party=EVERYBODY)
+        assert self._train_feed is not None  # set by _prepare
+        exchange = self._build_exchange()
+        sum_up = [] if exchange is None else [GradientSum(exchange, self._assembly.share)]
+        part = ParallelPart(
+            self._assembly,
+            feed=self._train_feed,
+            links=self._links,
+            telemetry=self._telemetry,
+            before_update=(*sum_up, *self._assembly.share.updates.prepare(order.round, server=self._link)),
+        )
+        self._link.send_control(part.run(order))
+
+    def _average(self, order: AverageWeights) -> None:
+        exchange = self._build_exchange()
+        if exchange is None:
+            raise _refuse(order, "nothing of the kind: the contract averages no weights")
+        average_weights(self._assembly.share, exchange, order)
+        self._link.send_control(WeightsAveraged(step=order.step))
+
+    def _build_exchange(self) -> Exchange | None:
+        """Returns the way to the averaging party, where the contract has one."""
+        contract = self._assembly.contract
+        averaging_party = find_averaging_party(contract)
+        if averaging_party is None:
+            return None
+        return Exchange(
+            self._mail,
+            self._link,
+            own=self._document.party,
+            clients=[party.name for party in contract.clients],
+            averaging_party=averaging_party,
+        )
 
     def _evaluate(self, order: Evaluate) -> None:
         self._telemetry.enter(PartyState.EVALUATING, round_number=order.round)

@@ -29,6 +29,10 @@ class BlobKind(enum.StrEnum):
     ROW_IDS_KEY = "RowIdsKey"
     HAND_OFF = "HandOff"
     LINK_KEY = "LinkKey"
+    GRADIENTS = "Gradients"
+    GRADIENT_SUM = "GradientSum"
+    WEIGHTS = "Weights"
+    AVERAGE = "Average"
 
 
 class SealedMail:

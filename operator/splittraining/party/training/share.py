@@ -17,6 +17,7 @@ from splittraining.api.wire_plan import WirePlan
 from splittraining.party.model.build import build_model
 from splittraining.party.model.cut import CutModel
 from splittraining.party.model.topology import cut_for_contract
+from splittraining.party.training.averaging import Outline, pack_tensors, unpack_tensors
 from splittraining.party.training.clipping import find_dtype
 from splittraining.party.training.optimizer import (
     build_optimizer,
@@ -41,6 +42,7 @@ class ModelShare:
         owner: This party's owner name in the wire plan.
         source_path: Folder of the model's source files, or empty.
         device: Where the segments live.
+        shard: Keeps this party's random draws apart from those of others that run the same segments at once.
 
     Raises:
         ModelInvalid: if the model cannot be cut as the contract says, or its code sends more than that.
@@ -48,7 +50,9 @@ class ModelShare:
         ContractMismatch: if the wire plan is not the pinned one.
     """
 
-    def __init__(self, contract: Contract, *, owner: str, source_path: str, device: torch.device) -> None:
+    def __init__(
+        self, contract: Contract, *, owner: str, source_path: str, device: torch.device, shard: str = ""
+    ) -> None:
         self._contract = contract
         self._source_path = source_path
         model = build_model(contract.model, seed=contract.training.seed, source_path=source_path)
@@ -59,6 +63,8 @@ class ModelShare:
         self.report: PlanReport = add_training_notes(cut.report, contract.training)
         check_pinned_plan(contract, cut.wire_plan)
         check_consent(contract, cut.wire_plan)
+        self.outside = Outline.of_segments(segment for segment in cut.segments if segment.owner != owner)
+        """What the other owners hold."""
         cut.keep_only(owner)
         segments = [segment for segment in cut.segments if segment.owner == owner]
         for segment in segments:
@@ -68,8 +74,8 @@ class ModelShare:
         for segment in segments:
             self.parameters |= segment.parameters()
             self.buffers |= segment.buffers()
+        self.runners = {segment.stage: StageRunner(segment, self.wire_plan, shard=shard) for segment in segments}
         self._also_named, self._not_persistent = _compare_names(cut.root, {**self.parameters, **self.buffers})
-        self.runners = {segment.stage: StageRunner(segment, self.wire_plan) for segment in segments}
         self.optimizer = build_optimizer(contract.training.optimizer, self.parameters)
         self.updates = self._build_updates(model, cut, owner=owner, device=device)
 
@@ -116,13 +122,29 @@ class ModelShare:
         copy_state_into(state, parameters=self.parameters, buffers=self.buffers)
         import_optimizer_state(self.optimizer, self.parameters, state.optimizer)
 
+    @property
+    def outline(self) -> Outline:
+        """What this owner holds."""
+        return Outline(self.parameters, self.buffers)
+
+    def export_weights(self) -> bytes:
+        """Returns parameters and buffers as bytes, for an average over clients."""
+        return pack_tensors(self.outline.weights)
+
+    @torch.no_grad()
+    def import_weights(self, data: bytes) -> None:
+        """Takes an average in place of parameters and buffers; the optimizer keeps its state.
+
+        Raises:
+            ProtocolViolation: if they are not those of this share.
+        """
+        own = self.outline.weights
+        for name, tensor in unpack_tensors(data, like=own, whole=True).items():
+            own[name].copy_(tensor)
+
     def count_state_bytes(self) -> int:
         """Returns an upper bound of what a packed state of this share can hold, for bounding what is taken in."""
-        weights = sum(
-            tensor.numel() * tensor.element_size() for own in (self.parameters, self.buffers) for tensor in own.values()
-        )
-        names = len(self.parameters) + len(self.buffers)
-        return 4 * weights + 1024 * (names + 64)
+        return self.outline.count_state_bytes()
 
     def write_result(self, folder: Path, *, party: str, contract_digest: str, generation: int, step: int) -> str:
         """Writes segments and manifest, and returns the manifest's digest."""

@@ -23,10 +23,12 @@ class StageRunner:
     Args:
         segment: The stage.
         wire_plan: All values between stages.
+        shard: Tells clients apart that run the same stage in one step: their random operations must not draw alike.
     """
 
-    def __init__(self, segment: Segment, wire_plan: WirePlan) -> None:
+    def __init__(self, segment: Segment, wire_plan: WirePlan, *, shard: str = "") -> None:
         self.segment = segment
+        self._shard = shard
         self.output: torch.Tensor | None = None
         """The model's output of the last forward, attached to its graph; on the loss stage only."""
         values = [value for value in wire_plan.values if value.source is not ValueSource.LABEL]
@@ -50,7 +52,6 @@ class StageRunner:
         *,
         training: bool,
         step: int,
-        shard: str = "",
     ) -> dict[str, torch.Tensor]:
         """Runs the stage forward.
 
@@ -59,7 +60,6 @@ class StageRunner:
             incoming: The values that the stage reads, from wherever they came.
             training: Whether a backward pass follows.
             step: Global number of the step.
-            shard: Tells clients apart that run the same stage in one step.
 
         Returns:
             The stage's values for later stages, detached from its graph.
@@ -71,7 +71,7 @@ class StageRunner:
                 if training and value.differentiable:
                     leaf = entrances[value.name].requires_grad_()
                     entrances[value.name] = _Entrance.apply(leaf, returned, value.name)
-            results = self.segment.forward(arguments, entrances, training=training, step=step, shard=shard)
+            results = self.segment.forward(arguments, entrances, training=training, step=step, shard=self._shard)
         self.output = results[OUTPUT] if self._is_loss_stage else None
         produced = {value.name: results[value.name] for value in self._outgoing}
         if training:

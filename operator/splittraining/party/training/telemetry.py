@@ -92,14 +92,23 @@ class Telemetry:
         with self._lock:
             self._fields["isolation"] = isolation
 
-    def record_step(self, *, step: int, round_number: int, rows: int, loss: float | None, client: str) -> None:
-        """Counts a step; writes its loss where this party computes it."""
+    def record_step(
+        self, *, step: int, round_number: int, rows: int, loss: float | None, client: str, num_done: int | None = None
+    ) -> None:
+        """Counts a step; writes its loss where this party computes it.
+
+        `num_done` says how many steps are over where steps do not run in the order of their numbers.
+        """
         if loss is not None:
             self._metrics.append(
                 {"kind": "step", "step": step, "round": round_number, "loss": loss, "rows": rows, "client": client}
             )
         with self._lock:
-            self._fields |= {"step": step, "round": round_number, "samples": self.samples + rows}
+            self._fields |= {
+                "step": step if num_done is None else num_done,
+                "round": round_number,
+                "samples": self.samples + rows,
+            }
             if loss is not None:
                 self._latest["loss"] = loss
             if self._monotonic_s() - self._sent_at_s >= self._period_s:

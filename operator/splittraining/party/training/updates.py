@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from torch import nn
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.spec.training import TrainingSpec
 from splittraining.api.spec.update import ClippingMode
-from splittraining.party.training.clipping import GlobalNormClipping, clip_by_segment_norm, clip_by_value
+from splittraining.party.training.clipping import GlobalNormClipping, Peers, clip_by_segment_norm, clip_by_value
 from splittraining.party.training.engine import BeforeUpdate, Links, StepInput
 from splittraining.party.training.learning_rate import LearningRates
 from splittraining.party.wire.link import Link
@@ -63,17 +64,20 @@ class Updates:
             limit = float(self._clipping.limit)
             self._global = GlobalNormClipping(parameters, owners=owners, dtype=dtype, device=device, limit=limit)
 
-    def prepare(self, round_number: int, *, server: Link | None = None) -> Sequence[BeforeUpdate]:
+    def prepare(
+        self, round_number: int, *, server: Link | None = None, peers: Peers = MappingProxyType({})
+    ) -> Sequence[BeforeUpdate]:
         """Returns what the engine calls before each update of one turn.
 
         Args:
             round_number: The round of the turn.
-            server: At a client: the link to the server. None at the server, whose links the engine hands over.
+            server: At a client: the link to the server. None at the server.
+            peers: At the server: the links to those who take part.
         """
         hooks: list[BeforeUpdate] = []
         if self._rates.is_scheduled:
             hooks.append(partial(self._set_rates, round_number))
-        clip = self._choose_clipping(server)
+        clip = self._choose_clipping(server, peers)
         return [*hooks, clip] if clip is not None else hooks
 
     @property
@@ -85,13 +89,13 @@ class Updates:
         del links
         self._rates.apply(round_number=round_number, step=given.step)
 
-    def _choose_clipping(self, server: Link | None) -> BeforeUpdate | None:
+    def _choose_clipping(self, server: Link | None, peers: Peers) -> BeforeUpdate | None:
         if self._clipping is None:
             return None
         if self._global is not None:
             clipping = self._global
             if server is None:
-                return lambda given, links: clipping.clip_for(links, given)
+                return lambda given, _links: clipping.clip_for(peers, given)
             return lambda given, _links: clipping.clip_with(server, given)
         clip: Callable[[list[nn.Parameter], float], None] = (
             clip_by_value if self._clipping.mode is ClippingMode.VALUE else clip_by_segment_norm

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 
@@ -57,6 +58,27 @@ class ReceivedTensor:
     tensor: torch.Tensor | None
     rows: int
     batch_digest: bytes
+
+
+class TensorLink(Protocol):
+    """What a step needs of a link: each value or gradient of the wire plan, sent or received in its turn."""
+
+    def send_tensor(
+        self,
+        transfer: Transfer,
+        tensor: torch.Tensor | None,
+        *,
+        step: int,
+        rows: int,
+        training: bool,
+        batch_digest: bytes = NO_DIGEST,
+    ) -> None:
+        """Sends one value or gradient of a step."""
+
+    def recv_tensor(
+        self, transfer: Transfer, *, step: int, rows: int | None, training: bool, batch_digest: bytes | None
+    ) -> ReceivedTensor:
+        """Returns one value or gradient of a step."""
 
 
 class Link:

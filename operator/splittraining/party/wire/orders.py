@@ -116,6 +116,40 @@ class GradientNorm(Message):
     norm: Annotated[str, _DECIMAL]
 
 
+TrainRows = Annotated[
+    tuple[tuple[Annotated[str, _PARTY], Annotated[int, Field(ge=1, le=2**53)]], ...],
+    Field(min_length=1, max_length=64),
+]
+"""Name and training rows of every client, in listed order."""
+
+
+class ParallelTurn(Message):
+    """Conductor to every client: one pass over all rows together; answered with TurnDone."""
+
+    type: Literal["ParallelTurn"] = "ParallelTurn"
+    round: Annotated[int, _COUNT]
+    epoch: Annotated[int, _COUNT]
+    first_step: Annotated[int, _COUNT]
+    train_rows: TrainRows
+    """From these every client computes who brings which rows to which step."""
+
+
+class AverageWeights(Message):
+    """Conductor to every client: send your weights to the averaging party and take the average in their place."""
+
+    type: Literal["AverageWeights"] = "AverageWeights"
+    step: Annotated[int, _COUNT]
+    train_rows: TrainRows
+    """The weights of the average."""
+
+
+class WeightsAveraged(Message):
+    """Client to conductor: the average is loaded."""
+
+    type: Literal["WeightsAveraged"] = "WeightsAveraged"
+    step: Annotated[int, _COUNT]
+
+
 class Evaluate(Message):
     """Conductor to client: run your test rows forward, in order."""
 
@@ -181,6 +215,9 @@ ORDERS: tuple[type[Message], ...] = (
     TurnDone,
     GradientNorms,
     GradientNorm,
+    ParallelTurn,
+    AverageWeights,
+    WeightsAveraged,
     Evaluate,
     Evaluated,
     HandOff,

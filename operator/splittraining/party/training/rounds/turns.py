@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from splittraining.api.report import PartyState
-from splittraining.party.training.engine import Links
 from splittraining.party.training.rounds.interface import RoundSums
 from splittraining.party.training.rounds.server_side import EVERYBODY, ServerSide
 from splittraining.party.training.schedule import PlannedTurn
+from splittraining.party.wire.link import Link
 from splittraining.party.wire.orders import Turn, TurnSpan
 
 
-def run_turn(side: ServerSide, turn: PlannedTurn, links: Links) -> RoundSums:
+def run_turn(side: ServerSide, turn: PlannedTurn, links: Mapping[str, Link]) -> RoundSums:
     """Orders one turn and runs the server's part of its steps.
 
     Args:
@@ -24,7 +26,7 @@ def run_turn(side: ServerSide, turn: PlannedTurn, links: Links) -> RoundSums:
     for name in turn.clients:
         side.links[name].send_control(order)
     feed = side.build_feed("train", turn.clients[0])
-    prepare = side.assembly.share.updates.prepare(turn.round)
+    prepare = side.assembly.share.updates.prepare(turn.round, peers={owner: [link] for owner, link in links.items()})
     sums = RoundSums()
     for given in feed.iterate_training(turn.spans, first_step=turn.first_step):
         loss = side.assembly.engine.train(given, links, before_update=prepare)
