@@ -13,7 +13,7 @@ from splittraining.api.spec.schedule import HandOff, ScheduleMode
 from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec, Topology
 from splittraining.api.spec.training import NumericsMode
 
-TOPOLOGIES = (Topology.VANILLA, Topology.U_SHAPED, Topology.VERTICAL)
+TOPOLOGIES = (Topology.VANILLA, Topology.U_SHAPED, Topology.VERTICAL, Topology.MULTI_TASK)
 SCHEDULES = (ScheduleMode.SEQUENTIAL, ScheduleMode.JOINT)
 HAND_OFFS = (HandOff.VIA_SERVER, HandOff.NONE)
 FORMATS = (DataFormat.NPZ, DataFormat.CSV)

@@ -66,7 +66,7 @@ def build_links(spec: SplitTrainingSpec) -> tuple[ContractLink, ...]:
     links = []
     for client in spec.clients:
         has_branch = client.data is not None and bool(client.data.inputs)
-        gets_output = spec.topology is Topology.VERTICAL and client.name in holders
+        gets_output = spec.topology in (Topology.VERTICAL, Topology.MULTI_TASK) and client.name in holders
         up = [Cargo.ACTIVATIONS] if has_branch else []
         down = [Cargo.GRADIENTS] if has_branch else []
         if spec.topology is Topology.VANILLA:

@@ -9,14 +9,21 @@ from splittraining.api.spec.data import DataFormat
 from splittraining.api.spec.schedule import HandOff, ScheduleMode
 from splittraining.api.spec.split_training import Topology
 from splittraining.api.support import FORMATS, HAND_OFFS, SCHEDULES, TOPOLOGIES, find_unsupported
-from support.builders import TrainingBuilder, a_u_shaped_training, a_vanilla_training, a_vertical_training, make_data
+from support.builders import (
+    TrainingBuilder,
+    a_multi_task_training,
+    a_u_shaped_training,
+    a_vanilla_training,
+    a_vertical_training,
+    make_data,
+)
 
 VANILLA = a_vanilla_training()
 FORMAT = "spec.clients.1.data.format"
 
 
-@pytest.mark.parametrize("build", [a_vanilla_training, a_u_shaped_training, a_vertical_training])
-def test_the_three_first_topologies_run(build):
+@pytest.mark.parametrize("build", [a_vanilla_training, a_u_shaped_training, a_vertical_training, a_multi_task_training])
+def test_these_topologies_run(build):
     assert find_unsupported(build().build().spec) == []
 
 
@@ -27,7 +34,7 @@ def test_the_three_first_topologies_run(build):
             pytest.param(
                 VANILLA.with_value("spec.topology", topology.value),
                 f"spec.topology: {topology.value} is not in this version",
-                "Vanilla, UShaped, Vertical",
+                "Vanilla, UShaped, Vertical, MultiTask",
                 id=topology.value,
             )
             for topology in Topology

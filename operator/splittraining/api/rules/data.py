@@ -14,6 +14,9 @@ from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 _ALIKE = (Topology.VANILLA, Topology.U_SHAPED)
 """Topologies whose clients all hold the same columns of different rows."""
 
+_ALIGNED = (Topology.VERTICAL, Topology.MULTI_TASK)
+"""Topologies whose clients hold different columns of the same rows, inputs or labels or both."""
+
 T = TypeVar("T")
 
 
@@ -41,7 +44,7 @@ def _every_client_holds_all_inputs(spec: SplitTrainingSpec) -> bool:
 
 
 def _each_input_is_held_once(spec: SplitTrainingSpec) -> bool:
-    return spec.topology is not Topology.VERTICAL or all(
+    return spec.topology not in _ALIGNED or all(
         sum(item.name in _names_inputs(client.data) for client in spec.clients) == 1 for item in spec.model.inputs
     )
 
@@ -97,10 +100,10 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "!(self.topology in ['Vanilla', 'UShaped', 'Vertical']) || self.clients.all(c, has(c.data))",
-        "every client holds data in Vanilla, UShaped and Vertical; add clients[].data",
+        "!(self.topology in ['Vanilla', 'UShaped', 'Vertical', 'MultiTask']) || self.clients.all(c, has(c.data))",
+        "every client holds data in Vanilla, UShaped, Vertical and MultiTask; add clients[].data",
         lambda spec: (
-            spec.topology not in (*_ALIKE, Topology.VERTICAL) or all(client.data is not None for client in spec.clients)
+            spec.topology not in (*_ALIKE, *_ALIGNED) or all(client.data is not None for client in spec.clients)
         ),
         ".clients",
     ),
@@ -130,10 +133,15 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "has(self.model.label) || (self.clients.all(c, !has(c.data) || !has(c.data.label))"
+        "has(self.model.label) || self.topology == 'MultiTask'"
+        " || (self.clients.all(c, !has(c.data) || !has(c.data.label))"
         " && (!has(self.server.data) || !has(self.server.data.label)))",
         "labels need a dtype and a shape; add model.label",
-        lambda spec: spec.model.label is not None or all(data.label is None for data in list_data(spec)),
+        lambda spec: (
+            spec.model.label is not None
+            or spec.topology is Topology.MULTI_TASK
+            or all(data.label is None for data in list_data(spec))
+        ),
         ".model",
     ),
     Rule(
@@ -146,9 +154,9 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "self.topology != 'Vertical' || self.model.inputs.all(i, self.clients.filter(c, has(c.data)"
+        "!(self.topology in ['Vertical', 'MultiTask']) || self.model.inputs.all(i, self.clients.filter(c, has(c.data)"
         " && has(c.data.inputs) && c.data.inputs.exists(d, d.name == i.name)).size() == 1)",
-        "each input is held by exactly one client in Vertical; mend clients[].data.inputs",
+        "each input is held by exactly one client in Vertical and MultiTask; mend clients[].data.inputs",
         _each_input_is_held_once,
         ".clients",
     ),

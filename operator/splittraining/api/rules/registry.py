@@ -10,10 +10,11 @@ from splittraining.api.resource import SplitTraining
 from splittraining.api.rules.change import CHANGE_RULES
 from splittraining.api.rules.data import DATA_RULES
 from splittraining.api.rules.rule import Rule
+from splittraining.api.rules.tasks import TASK_RULES
 from splittraining.api.rules.topology import TOPOLOGY_RULES
 from splittraining.api.rules.training import TRAINING_RULES
 
-RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *DATA_RULES, *TRAINING_RULES)
+RULES: tuple[Rule, ...] = (*TOPOLOGY_RULES, *TASK_RULES, *DATA_RULES, *TRAINING_RULES)
 """Rules on one object, in the order in which they are told."""
 
 

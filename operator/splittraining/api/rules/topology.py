@@ -16,7 +16,7 @@ _OWNED = (Topology.MULTI_HOP, Topology.EXTENDED_VANILLA)
 
 
 def _branches_are_cut_once(spec: SplitTrainingSpec) -> bool:
-    return spec.topology is not Topology.VERTICAL or all(
+    return spec.topology not in (Topology.VERTICAL, Topology.MULTI_TASK) or all(
         len(client.cut_points) == (1 if client.data is not None and client.data.inputs else 0)
         for client in spec.clients
     )
@@ -80,10 +80,11 @@ TOPOLOGY_RULES = (
     ),
     Rule(
         "spec",
-        "self.topology != 'Vertical' || self.clients.all(c, (has(c.cutPoints) ? size(c.cutPoints) : 0)"
+        "!(self.topology in ['Vertical', 'MultiTask'])"
+        " || self.clients.all(c, (has(c.cutPoints) ? size(c.cutPoints) : 0)"
         " == (has(c.data) && has(c.data.inputs) && size(c.data.inputs) > 0 ? 1 : 0))",
-        "in Vertical every client with data.inputs names exactly one cut point, the end of its branch, and a client"
-        " without inputs none; set clients[].cutPoints",
+        "in Vertical and MultiTask every client with data.inputs names exactly one cut point, the end of its branch,"
+        " and a client without inputs none; set clients[].cutPoints",
         _branches_are_cut_once,
         ".clients",
     ),

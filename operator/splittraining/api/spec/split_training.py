@@ -58,7 +58,8 @@ class SplitTrainingSpec(Document):
 
     topology: Topology
     """Who runs which part of the model. Vanilla: clients up to the cut, server from there, labels travel to the server.
-    UShaped: labels and loss stay at the client. Vertical: clients hold different columns of the same rows."""
+    UShaped: labels and loss stay at the client. Vertical: clients hold different columns of the same rows. MultiTask:
+    branches at one or several clients, a trunk at the server, and a client per task with its head, labels and loss."""
     rounds: Annotated[Count, Field(ge=1, le=1000000)]
     """Rounds to train: in one round every client has had its turn, or all rows were seen once. May grow until terminal;
     not part of the contract."""
