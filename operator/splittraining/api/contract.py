@@ -142,10 +142,12 @@ class Contract(Document):
         task = self.get_task(party)
         return self.model.label if task is None else task.label
 
-    def get_loss(self, party: str) -> LossSpec:
-        """Returns the loss that a party computes, if it computes one."""
+    def get_loss(self, party: str) -> LossSpec | None:
+        """Returns the loss that a party computes, if it computes one; with tasks only their parties do."""
         task = self.get_task(party)
-        return self.training.loss if task is None else task.loss
+        if task is not None:
+            return task.loss
+        return None if self.tasks else self.training.loss
 
     @property
     def clients(self) -> tuple[ContractParty, ...]:

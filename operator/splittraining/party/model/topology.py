@@ -60,9 +60,11 @@ def build_stages(contract: Contract) -> tuple[StageSpec, ...]:
         )
     if contract.topology is Topology.VERTICAL:
         return _build_vertical(contract)
+    if contract.topology is Topology.MULTI_TASK:
+        return _build_multi_task(contract)
     raise NotSupported(
         f"topology {contract.topology.value} is not in this version",
-        allowed="Vanilla, UShaped, Vertical",
+        allowed="Vanilla, UShaped, Vertical, MultiTask",
         remedy="choose one of these",
     )
 
@@ -96,6 +98,23 @@ def _build_vertical(contract: Contract) -> tuple[StageSpec, ...]:
     if holder == server:
         return (*towers, StageSpec(server, holds_label=True))
     return (*towers, StageSpec(server), StageSpec(holder, receives_output=True, holds_label=True))
+
+
+def _build_multi_task(contract: Contract) -> tuple[StageSpec, ...]:
+    """Builds the branches, the trunk up to its ends, and a head per task in the order of the tasks."""
+    towers = [_build_tower(party) for party in contract.clients if party.inputs]
+    ends = tuple(cut.layer for cut in contract.model.cut_points)
+    heads = [
+        StageSpec(
+            task.party,
+            arguments=tuple(item.name for item in contract.get_party(task.party).inputs),
+            holds_label=True,
+            task=task.name,
+            output=task.output,
+        )
+        for task in contract.tasks
+    ]
+    return (*towers, StageSpec(SERVER_OWNER, cut_points=ends), *heads)
 
 
 def _build_tower(party: ContractParty) -> StageSpec:

@@ -22,6 +22,7 @@ from splittraining.party.training.feed import BatchFeed
 from splittraining.party.training.metrics import EvaluationSums, combine_evaluations, parse_number
 from splittraining.party.training.schedule import PlannedTurn, count_steps, plan_turns
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
+from splittraining.party.training.tasks import TaskTally
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.handshake import Hello
 from splittraining.party.wire.link import Link
@@ -77,6 +78,7 @@ class Conductor:
         self._monotonic_s = monotonic_s
         self._train_rows = {name: hellos[name].train_rows for name in self._clients}
         self._test_rows = {name: hellos[name].test_rows for name in self._clients}
+        self._tasks = TaskTally(assembly.contract)
         self._row_ids_key = b""
         self._step = 0
         self._cards = {name: _require_card(name, hellos[name]) for name in self._clients}
@@ -92,7 +94,7 @@ class Conductor:
         for round_number, turns in groupby(self._plan_turns(), key=attrgetter("round")):
             started_s = self._monotonic_s()
             rows, loss_sum = self._run_round(turns)
-            metrics, evaluated = {"train_loss": loss_sum / rows}, {}
+            metrics, evaluated = {"train_loss": loss_sum / rows, **self._tasks.take_losses(rows)}, {}
             if round_number % every_rounds == 0 or round_number == self._document.rounds:
                 metrics |= self._evaluate(round_number)
                 evaluated = self._count_evaluated_rows()
@@ -203,7 +205,9 @@ class Conductor:
             )
         for name in turn.clients:
             done = self._line.recv(name, TurnDone)
-            loss_sum += parse_number(done.loss_sum, name="loss_sum") if done.loss_sum else 0.0
+            told = parse_number(done.loss_sum, name="loss_sum") if done.loss_sum else 0.0
+            self._tasks.add_loss(name, told)
+            loss_sum += told
         return rows, loss_sum
 
     # --- evaluation and the end ---------------------------------------------------------------------------------------
@@ -225,7 +229,14 @@ class Conductor:
             for given in self._build_feed("test", group[0]).iterate_test(step=self._step):
                 self._assembly.engine.evaluate(given, links, pooled)
             answers = [self._line.recv(name, Evaluated) for name in group]
-            sums += [EvaluationSums.from_texts(answer.sums) for answer in answers if answer.sums]
+            found = {
+                name: EvaluationSums.from_texts(answer.sums)
+                for name, answer in zip(group, answers, strict=True)
+                if answer.sums
+            }
+            if self._tasks.has_tasks:  # all clients are one group
+                return self._tasks.combine(found)
+            sums += found.values()
         if self._assembly.engine.computes_loss:
             sums = [pooled.summary()]
         return combine_evaluations(sums)

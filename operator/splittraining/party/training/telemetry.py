@@ -92,12 +92,13 @@ class Telemetry:
         with self._lock:
             self._fields["isolation"] = isolation
 
-    def record_step(self, *, step: int, round_number: int, rows: int, loss: float | None, client: str) -> None:
-        """Counts a step; writes its loss where this party computes it."""
+    def record_step(
+        self, *, step: int, round_number: int, rows: int, loss: float | None, client: str, task: str = ""
+    ) -> None:
+        """Counts a step; writes its loss where this party computes it, with the task that it is the loss of if any."""
         if loss is not None:
-            self._metrics.append(
-                {"kind": "step", "step": step, "round": round_number, "loss": loss, "rows": rows, "client": client}
-            )
+            row = {"kind": "step", "step": step, "round": round_number, "loss": loss, "rows": rows, "client": client}
+            self._metrics.append(row | ({"task": task} if task else {}))
         with self._lock:
             self._fields |= {"step": step, "round": round_number, "samples": self.samples + rows}
             if loss is not None:
