@@ -99,13 +99,13 @@ class Towers(nn.Module):
 
 
 class Tasks(nn.Module):
-    """One branch or two, a trunk, and up to three tasks: `kind` of three classes, `flag` of one logit, `size` a number.
+    """One branch or two, a trunk, and up to three tasks: `kind` of three classes, `flag` of one logit, `size` of numbers.
 
     `flag` has no head of its own where it is `bare`: the trunk's `logit` is its output. The head of `size` reads the
     trunk's value twice.
     """
 
-    def __init__(self, num_branches: int, num_tasks: int, width: int, *, bare: bool) -> None:
+    def __init__(self, num_branches: int, num_tasks: int, width: int, numbers: int, *, bare: bool) -> None:
         super().__init__()
         self.left = nn.Sequential(nn.Linear(3, width), nn.Tanh())
         if num_branches > 1:
@@ -116,7 +116,7 @@ class Tasks(nn.Module):
         if not bare:
             self.flag = nn.Tanh()
         if num_tasks > 2:
-            self.size = nn.Linear(width, 1)
+            self.size = nn.Linear(width, numbers)
             self.scale = nn.Linear(width, 1)
 
     def forward(self, left: Tensor, right: Tensor | None = None) -> dict[str, Tensor]:
@@ -160,6 +160,6 @@ def build_towers(width: int = 4) -> nn.Module:
     return Towers(width)
 
 
-def build_tasks(branches: int = 1, tasks: int = 2, bare: int = 0, width: int = 6) -> nn.Module:
+def build_tasks(branches: int = 1, tasks: int = 2, bare: int = 0, width: int = 6, numbers: int = 1) -> nn.Module:
     """Builds the model for MultiTask, to be cut at `left`, `right` and `trunk`, where `bare` at `logit` too."""
-    return Tasks(branches, tasks, width, bare=bool(bare))
+    return Tasks(branches, tasks, width, numbers, bare=bool(bare))
