@@ -99,7 +99,7 @@ class Towers(nn.Module):
 
 
 class Tasks(nn.Module):
-    """One branch or two, a trunk, and up to three tasks: `kind` of three classes, `flag` of one logit, `size` of numbers.
+    """One branch or two, a trunk, and tasks: `kind` of three classes, `flag` of one logit, `size` of numbers.
 
     `flag` has no head of its own where it is `bare`: the trunk's `logit` is its output. The head of `size` reads the
     trunk's value twice.

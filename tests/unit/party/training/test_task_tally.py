@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from splittraining.party.training.metrics import EvaluationSums
 from splittraining.party.training.tasks import TaskTally
 from splittraining.plan.contracts import build_contract
@@ -52,7 +54,9 @@ def test_without_tasks_nothing_is_kept() -> None:
 
 def test_a_report_counts_a_step_of_several_tasks_once_and_adds_its_losses() -> None:
     def line(task: str, loss: float) -> str:
-        return f'{{"kind": "step", "step": 1, "round": 1, "loss": {loss}, "rows": 4, "client": "{task}", "task": "{task}"}}'
+        return json.dumps(
+            {"kind": "step", "step": 1, "round": 1, "loss": loss, "rows": 4, "client": task, "task": task}
+        )
 
     (step,) = parse_metric_lines([[line("finding", 0.5)], [line("operated", 0.25)]]).steps
     assert (step.step, step.rows, step.loss) == (1, 4, 0.75)
