@@ -46,6 +46,12 @@ def test_03_three_institutions_and_a_label_holder_join(tmp_path: Path) -> None:
     assert metrics["auc"] >= 0.97
 
 
+def test_06_one_image_has_two_answers_at_two_institutions(tmp_path: Path) -> None:
+    _, metrics = run_example("06-multi-task-one-image-two-answers", tmp_path)
+    assert metrics["accuracy_digit"] >= 0.93
+    assert metrics["accuracy_odd"] >= 0.93
+
+
 def test_04_a_board_works_on_what_two_institutions_say(tmp_path: Path) -> None:
     folder, metrics = run_example("04-extended-vanilla-board", tmp_path)
     assert metrics["accuracy"] >= 0.93

@@ -18,12 +18,13 @@ from splittraining.api.wire_plan import Direction
 from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret
 from splittraining.party.wire.frame import CHUNK_BYTES, HEADER_BYTES, Flags, FrameType, parse_header
 from splittraining.plan.environment import build_environment
-from support.cases import Case, a_multi_hop_case, a_u_shaped_case, a_vertical_case
+from support.cases import Case, a_multi_hop_case, a_multi_task_case, a_u_shaped_case, a_vertical_case
 from support.runs import FinishedRun, run_case
 from support.spying import MEMORY, RECORDED, SpyLauncher, find_canaries, find_in_folder, make_known_bytes
 from support.together_cases import scheduled
 
 LABEL_WIDTH = 6
+
 """Floats in a label: so many that their bytes cannot be in a memory by chance."""
 
 
@@ -52,6 +53,24 @@ def a_joint_case_with_canaries() -> Case:
         for table in parts.values():
             table["id"] = np.array([name_patient(each) for each in table["id"]])
     return case.changed(lambda spec: spec["model"].update(initialization="ClientsOnly"))
+
+
+def a_multi_task_case_with_canaries() -> Case:
+    """Three tasks, one of them with wide labels, over layers whose first weights only the clients know."""
+    case = a_multi_task_case(num_tasks=3)
+    generator = np.random.default_rng(78)
+    columns = [f"size{number}" for number in range(LABEL_WIDTH)]
+    for table in case.tables["registry"].values():
+        del table["size"]
+        table.update({name: generator.uniform(size=len(table["id"])).astype(np.float32) for name in columns})
+
+    def widen(spec: dict) -> None:
+        spec["model"]["arguments"]["numbers"] = str(LABEL_WIDTH)
+        spec["model"]["initialization"] = "ClientsOnly"
+        spec["tasks"][2]["label"]["shape"] = [LABEL_WIDTH]
+        spec["clients"][-1]["data"]["label"]["columns"] = columns
+
+    return case.changed(widen)
 
 
 def name_patient(number: str) -> str:
@@ -159,6 +178,21 @@ def test_in_a_joint_training_the_server_sees_no_patient_and_no_column(tmp_path: 
     assert find_in_folder(run.folder / "server", with_text_forms(canaries)) == []
     assert find_canaries(seen / "server" / MEMORY, canaries) == []
     assert [name for name in find_canaries(seen / "registry" / MEMORY, canaries) if name.startswith("patient ")]
+
+
+@pytest.mark.slow  # one more run under observation
+def test_labels_and_heads_of_a_task_stay_with_its_party(tmp_path: Path) -> None:
+    case, run, seen = observe(a_multi_task_case_with_canaries(), tmp_path)
+    table = case.tables["registry"]["train"]
+    rows = np.stack([table[f"size{number}"] for number in range(LABEL_WIDTH)], axis=1)
+    of_registry = [("a label", rows[0].tobytes()), ("another label", rows[7].tobytes()), *list_weights(run, "registry")]
+    others = {party: list_weights(run, party) for party in ("lab", "oncology", "surgery")}
+    for party in ("server", "lab", "oncology", "surgery"):
+        foreign = [*of_registry, *(weight for owner, own in others.items() if owner != party for weight in own)]
+        assert find_canaries(seen / party / RECORDED, with_text_forms(foreign)) == [], party
+        assert find_in_folder(run.folder / party, with_text_forms(foreign)) == [], party
+    assert find_canaries(seen / "server" / MEMORY, [*of_registry, *(w for own in others.values() for w in own)]) == []
+    assert "a label" in find_canaries(seen / "registry" / MEMORY, of_registry)
 
 
 HOPS = ("clinic", "lab", "center")

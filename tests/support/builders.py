@@ -135,6 +135,31 @@ def a_vertical_training() -> TrainingBuilder:
     )
 
 
+def a_multi_task_training() -> TrainingBuilder:
+    """One institution with images, and two that hold a label of the same rows each."""
+    task = {"label": {"dtype": "Int64", "shape": []}, "loss": {"name": "CrossEntropy"}}
+    logit = {"label": {"dtype": "Float32", "shape": [1]}, "loss": {"name": "BCEWithLogits"}}
+    return (
+        a_training()
+        .named("follow-up")
+        .with_value("spec.topology", "MultiTask")
+        .with_value("spec.schedule", {"mode": "Joint"})
+        .with_value("spec.model.cutPoints", [{"layer": "trunk"}])
+        .without("spec.model.label")
+        .without("spec.training.loss")
+        .with_client("imaging", data=make_data("image", ids="id"), cutPoints=[{"layer": "stem"}])
+        .with_client("oncology", data=make_data(label="finding", ids="id"))
+        .with_client("surgery", data=make_data(label="operated", ids="id"))
+        .with_value(
+            "spec.tasks",
+            [
+                {"name": "finding", "output": "finding", "party": "oncology", **task},
+                {"name": "operated", "output": "operated", "party": "surgery", **logit},
+            ],
+        )
+    )
+
+
 def a_multi_hop_training() -> TrainingBuilder:
     """A chain of three clients before the server: one with images and findings, two that only compute."""
     cuts = [("stem", "clinic"), ("body", "lab"), ("neck", "center")]

@@ -21,8 +21,11 @@ from support import small_models
 from support.oracle import JOINT, Plan, Rows
 
 Table = dict[str, np.ndarray]
+
 SGD = {"name": "SGD", "learningRate": "0.1"}
+
 MOMENTUM = {"name": "SGD", "learningRate": "0.05", "momentum": "0.9", "weightDecay": "0.01"}
+
 ADAM = {"name": "Adam", "learningRate": "0.01"}
 
 
@@ -318,6 +321,89 @@ def a_vertical_case(*, optimizer: Mapping[str, str] = ADAM, label_at: str = "reg
     return Case(spec, {name: {"train": train[name], "test": test[name]} for name in names})
 
 
+TASKS = {
+    "flag": ({"dtype": "Float32", "shape": [1]}, "BCEWithLogits", "surgery"),
+    "kind": ({"dtype": "Int64", "shape": []}, "CrossEntropy", "oncology"),
+    "size": ({"dtype": "Float32", "shape": [1]}, "MSE", "registry"),
+}
+
+"""Label, loss and party of each task, in the order in which the model's forward computes the heads."""
+
+
+def a_multi_task_case(
+    *,
+    num_branches: int = 1,
+    num_tasks: int = 2,
+    bare: bool = False,
+    optimizer: Mapping[str, str] = MOMENTUM,
+    at_a_branch: bool = False,
+) -> Case:
+    """Returns one branch or two, a trunk and two or three label parties; the rows end with a short batch.
+
+    Args:
+        num_branches: Institutions with inputs.
+        num_tasks: The first so many of TASKS.
+        bare: Whether `flag` has no head of its own.
+        optimizer: Every owner's.
+        at_a_branch: Whether the institution of the first branch is the party of `kind`.
+    """
+    generator = np.random.default_rng(16)
+    tasks = {name: TASKS[name] for name in list(TASKS)[:num_tasks]}
+    parties = {"kind": "lab"} if at_a_branch else {}
+    columns = {"lab": ("f0", "f1", "f2"), "ward": ("f3", "f4")}
+
+    def make_tables(rows: int) -> dict[str, Table]:
+        ids = np.array([f"p{number:03d}" for number in generator.permutation(rows)])
+        numbers = generator.normal(size=(rows, 5)).astype(np.float32)
+        labels = {
+            "kind": (np.abs(numbers[:, 0]) * 2).astype(np.int64) % 3,
+            "flag": (numbers[:, 1] > 0).astype(np.float32),
+            "size": numbers[:, 2] * numbers[:, 0],
+        }
+        tables: dict[str, Table] = {}
+        for party in ("lab", "ward", *(party for _, _, party in TASKS.values())):
+            order = generator.permutation(rows)
+            tables[party] = {"id": ids[order]}
+            tables[party].update({name: numbers[order, int(name[1])] for name in columns.get(party, ())})
+            held = [name for name, (_, _, usual) in tasks.items() if parties.get(name, usual) == party]
+            tables[party].update({name: labels[name][order] for name in held})
+        return tables
+
+    clients = [_tower_client("lab", "left", "left", columns["lab"])]
+    if num_branches > 1:
+        clients.append(_tower_client("ward", "right", "right", columns["ward"]))
+    for name, (_, _, party) in tasks.items():
+        if name not in parties:
+            clients.append(_tower_client(party, "", "", ()))
+        next(each for each in clients if each["name"] == parties.get(name, party))["data"]["label"] = {
+            "columns": [name]
+        }
+    spec = _spec(
+        "MultiTask",
+        rounds=2,
+        model={
+            "entrypoint": "small_models:build_tasks",
+            "arguments": {"branches": str(num_branches), "tasks": str(num_tasks), "bare": str(int(bare))},
+            "inputs": [
+                {"name": name, "dtype": "Float32", "shape": [size]}
+                for name, size in (("left", 3), ("right", 2))[:num_branches]
+            ],
+            "cutPoints": [{"layer": "trunk"}, *([{"layer": "logit"}] if bare else [])],
+        },
+        loss="",
+        optimizer=optimizer,
+        schedule={"mode": "Joint"},
+        clients=clients,
+    )
+    del spec["training"]["loss"]
+    spec["tasks"] = [
+        {"name": name, "output": name, "party": parties.get(name, party), "label": label, "loss": {"name": loss}}
+        for name, (label, loss, party) in tasks.items()
+    ]
+    train, test = make_tables(11), make_tables(6)
+    return Case(spec, {each["name"]: {"train": train[each["name"]], "test": test[each["name"]]} for each in clients})
+
+
 def a_multi_hop_case(
     *, optimizer: Mapping[str, str] = MOMENTUM, label_at: str = "registry", skip: bool = False
 ) -> Case:
@@ -455,7 +541,7 @@ def _write_csv(path: Path, table: Table) -> None:
         writer.writerow(table)
         for row in zip(*table.values(), strict=True):
             # A float32 written with a double's digits comes back as the same float32.
-            writer.writerow([cell if isinstance(cell, str) else repr(float(cell)) for cell in row])
+            writer.writerow([repr(float(cell)) if isinstance(cell, np.floating) else str(cell) for cell in row])
 
 
 def _read_models() -> str:

@@ -22,6 +22,7 @@ JOINT = ""
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "CrossEntropy": nn.functional.cross_entropy,
     "BCEWithLogits": nn.functional.binary_cross_entropy_with_logits,
+    "MSE": nn.functional.mse_loss,
 }
 
 
@@ -93,6 +94,51 @@ def evaluate_model(
     model.train()
     hits = outputs.argmax(1) == labels if loss == "CrossEntropy" else (outputs > 0) == (labels > 0.5)
     return {"loss": (compute or LOSSES[loss])(outputs, labels).item(), "accuracy": hits.double().mean().item()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One output of a model with several: its name, its loss, and the labels of the rows that are trained on."""
+
+    name: str
+    loss: str
+    label: Tensor
+
+
+@dataclass
+class TaskTrajectory:
+    """Every step's loss of each task and their sum, and the weights at the end."""
+
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    sums: list[float] = field(default_factory=list)
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+
+def train_tasks(
+    factory: Callable[[], nn.Module], inputs: Mapping[str, Tensor], tasks: Sequence[Task], plan: Plan
+) -> TaskTrajectory:
+    """Trains a model that returns a dict of outputs on the sum of the tasks' losses, as anybody would write it."""
+    with single_threaded():
+        model = build_first_model(factory, plan.seed)
+        optimizer = _build_optimizer(plan.optimizer, model.parameters())
+        trajectory = TaskTrajectory({task.name: [] for task in tasks})
+        num_rows = len(tasks[0].label)
+        for epoch in range(plan.rounds):
+            order = torch.as_tensor(compute_epoch_order(plan.seed, JOINT, epoch, num_rows))
+            for batch in order.split(plan.batch_size):
+                optimizer.zero_grad()
+                outputs = model(**{name: tensor[batch] for name, tensor in inputs.items()})
+                losses = [LOSSES[task.loss](outputs[task.name], task.label[batch]) for task in tasks]
+                total = losses[0]
+                for loss in losses[1:]:
+                    total = total + loss
+                total.backward()
+                optimizer.step()
+                trajectory.sums.append(total.item())
+                for task, loss in zip(tasks, losses, strict=True):
+                    trajectory.losses[task.name].append(loss.item())
+        trajectory.state = dict(model.state_dict())
+        return trajectory
 
 
 def train_with_private_bottoms(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from support.builders import (
     TrainingBuilder,
     a_multi_hop_training,
+    a_multi_task_training,
     a_training,
     a_u_shaped_training,
     a_vanilla_training,
@@ -17,7 +18,16 @@ from support.builders import (
 )
 
 LOADER = {"entrypoint": "xray.data:load"}
-TASK = {"name": "finding", "output": "output", "party": "st-mary", "loss": {"name": "CrossEntropy"}}
+
+CLASSES = {"dtype": "Int64", "shape": []}
+
+TASK = {
+    "name": "finding",
+    "output": "finding",
+    "party": "st-mary",
+    "label": CLASSES,
+    "loss": {"name": "CrossEntropy"},
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ def _rows(
 
 
 make_rows = _rows
+
 """For the tables of other files."""
 
 
@@ -60,27 +71,25 @@ def _a_joint_training(topology: str) -> TrainingBuilder:
     return training.with_value("spec.clients.0.data.idColumn", "id").with_value("spec.clients.1.data.idColumn", "id")
 
 
-def _a_multi_task_training() -> TrainingBuilder:
-    return (
-        _a_joint_training("MultiTask")
-        .with_value("spec.tasks", [TASK])
-        .without("spec.training.evaluation.metrics")
-        .without("spec.training.loss")
-    )
-
-
 def _a_labeled_server() -> TrainingBuilder:
     """Vertical with the labels at the server."""
     return a_vertical_training().without("spec.clients.2").with_server(data=make_data(label="malignant", ids="id"))
 
 
 VANILLA = a_vanilla_training()
+
 U_SHAPED = a_u_shaped_training()
+
 VERTICAL = a_vertical_training()
+
 MULTI_HOP = a_multi_hop_training()
+
 EXTENDED = an_extended_training()
-MULTI_TASK = _a_multi_task_training()
+
+MULTI_TASK = a_multi_task_training()
+
 LABELED_SERVER = _a_labeled_server()
+
 ADAM = {"name": "Adam", "learningRate": "0.01"}
 
 
@@ -175,8 +184,10 @@ TOPOLOGY_ROWS = (
     ),
     *_rows(
         "spec",
-        "in Vertical and ExtendedVanilla every client with data.inputs",
+        "in Vertical, ExtendedVanilla and MultiTask every client with data.inputs",
         refused={
+            "a branch without an end in MultiTask": MULTI_TASK.without("spec.clients.0.cutPoints"),
+            "an end at a label party": MULTI_TASK.with_value("spec.clients.1.cutPoints", [{"layer": "head"}]),
             "a branch without an end": VERTICAL.without("spec.clients.0.cutPoints"),
             "a branch with an empty list of ends": VERTICAL.with_value("spec.clients.0.cutPoints", []),
             "a branch with two ends": VERTICAL.with_value("spec.clients.0.cutPoints", [{"layer": "a"}, {"layer": "b"}]),
@@ -186,6 +197,7 @@ TOPOLOGY_ROWS = (
         accepted={
             "one end of each branch": VERTICAL,
             "one end of each branch in ExtendedVanilla": EXTENDED,
+            "one end of the one branch in MultiTask": MULTI_TASK,
             "an empty list at a client without inputs": VERTICAL.with_value("spec.clients.2.cutPoints", []),
             "an empty list of inputs and no end": VERTICAL.with_value("spec.clients.2.data.inputs", []),
         },
@@ -226,7 +238,110 @@ TOPOLOGY_ROWS = (
     ),
 )
 
+TASK_ROWS = (
+    *_rows(
+        "spec",
+        "MultiTask needs the ends of the trunk",
+        refused={
+            "MultiTask without a cut": MULTI_TASK.without("spec.model.cutPoints"),
+            "MultiTask with an empty list of cuts": MULTI_TASK.with_value("spec.model.cutPoints", []),
+        },
+        accepted={
+            "MultiTask with one end": MULTI_TASK,
+            "MultiTask with two ends": MULTI_TASK.with_value(
+                "spec.model.cutPoints", [{"layer": name} for name in "ab"]
+            ),
+            "Vertical without a cut": VERTICAL,
+        },
+    ),
+    *_rows(
+        "spec",
+        "each task has a name of its own",
+        refused={"two tasks of one name": MULTI_TASK.with_value("spec.tasks.1.name", "finding")},
+        accepted={"two tasks of two names": MULTI_TASK, "no tasks": VANILLA},
+    ),
+    *_rows(
+        "spec",
+        "each task has an output of its own",
+        refused={"two tasks of one output": MULTI_TASK.with_value("spec.tasks.1.output", "finding")},
+        accepted={"two tasks of two outputs": MULTI_TASK, "no tasks": VANILLA},
+    ),
+    *_rows(
+        "spec",
+        "each task names a client that holds its labels",
+        refused={
+            "a task of nobody": MULTI_TASK.with_value("spec.tasks.1.party", "archive"),
+            "a task of the server": MULTI_TASK.with_value("spec.tasks.1.party", "server"),
+            "a task of a client without labels": MULTI_TASK.without("spec.clients.1.data.label").with_value(
+                "spec.clients.1.data", make_data("image", ids="id")
+            ),
+        },
+        accepted={"a client per task": MULTI_TASK, "no tasks": VANILLA},
+    ),
+    *_rows(
+        "spec",
+        "in MultiTask a client with data.label is the party",
+        refused={
+            "labels without a task": MULTI_TASK.without("spec.tasks.1"),
+            "two tasks of one client": MULTI_TASK.with_value("spec.tasks.1.party", "oncology"),
+        },
+        accepted={
+            "a client per task": MULTI_TASK,
+            "labels at the branch too": MULTI_TASK.with_value("spec.clients.0.data.label", {"columns": ["age"]})
+            .with_value("spec.tasks.0.party", "imaging")
+            .without("spec.clients.1"),
+            "labels at all clients in Vanilla": VANILLA,
+        },
+    ),
+    *_rows(
+        "spec",
+        "in MultiTask every label is at a client",
+        refused={
+            "labels at the server in MultiTask": MULTI_TASK.with_server(data=make_data(label="finding", ids="id"))
+        },
+        accepted={"no data at the server": MULTI_TASK, "labels at the server in Vertical": LABELED_SERVER},
+    ),
+    *_rows(
+        "spec",
+        "MultiTask has a label per task",
+        refused={"MultiTask with model.label": MULTI_TASK.with_value("spec.model.label", CLASSES)},
+        accepted={"MultiTask without": MULTI_TASK, "Vanilla with model.label": VANILLA},
+    ),
+    *_rows(
+        "spec.tasks[].loss",
+        "a task's loss is given by name",
+        refused={
+            "a task's loss by neither": MULTI_TASK.with_value("spec.tasks.0.loss", {}),
+            "a task's loss by both": MULTI_TASK.with_value("spec.tasks.0.loss.entrypoint", "xray.loss:focal"),
+        },
+        accepted={
+            "a task's loss by name": MULTI_TASK,
+            "a task's loss by entrypoint": MULTI_TASK.with_value(
+                "spec.tasks.0.loss", {"entrypoint": "xray.loss:focal"}
+            ),
+        },
+    ),
+    *_rows(
+        "spec.tasks[]",
+        "CrossEntropy takes class numbers",
+        refused={
+            f"a task's CrossEntropy of one {dtype} a row": MULTI_TASK.with_value("spec.tasks.0.label.dtype", dtype)
+            for dtype in ("Float32", "Float64", "Bool")
+        },
+        accepted={
+            "a task's CrossEntropy of class numbers": MULTI_TASK,
+            "a task's CrossEntropy of the chances of three classes": MULTI_TASK.with_value(
+                "spec.tasks.0.label", {"dtype": "Float32", "shape": [3]}
+            ),
+            "a task's loss of one's own": MULTI_TASK.with_value("spec.tasks.0.label.dtype", "Float32").with_value(
+                "spec.tasks.0.loss", {"entrypoint": "xray.loss:focal"}
+            ),
+        },
+    ),
+)
+
 _OTHER_OWNER = MULTI_HOP.with_value("spec.model.cutPoints.1.owner", "clinic").without("spec.clients.1")
+
 _IN_FRONT = MULTI_HOP.with_value("spec.model.cutPoints.0.owner", "lab").with_value(
     "spec.model.cutPoints.1.owner", "clinic"
 )
@@ -370,6 +485,7 @@ DATA_ROWS = (
         refused={
             "a client without data in Vanilla": VANILLA.without("spec.clients.1.data"),
             "a client without data in Vertical": VERTICAL.with_client("idle").without("spec.clients.3.data"),
+            "a client without data in MultiTask": MULTI_TASK.with_client("idle").without("spec.clients.3.data"),
         },
         accepted={
             "data at all clients": VANILLA,
@@ -432,6 +548,7 @@ DATA_ROWS = (
         },
         accepted={
             "a model.label": VANILLA,
+            "labels of tasks and no model.label": MULTI_TASK,
             "no labels and no model.label": MULTI_TASK.without("spec.model.label")
             .without("spec.clients.0.data.label")
             .without("spec.clients.1.data.label"),
@@ -454,6 +571,7 @@ DATA_ROWS = (
         "each input is held by exactly one client",
         refused={
             "an input that nobody holds": VERTICAL.without("spec.clients.1"),
+            "an input that nobody holds in MultiTask": MULTI_TASK.without("spec.clients.0"),
             "an input that two clients hold": VERTICAL.with_value(
                 "spec.clients.1.data.inputs",
                 [{"name": "mean", "columns": ["a"]}, {"name": "worst", "columns": ["b"]}],
@@ -578,9 +696,12 @@ TRAINING_ROWS = (
         },
     ),
     *_rows(
-        "spec.training",
+        "spec",
         "Accuracy and AUC are computed for",
         refused={
+            "a metric of tasks with MSE only": MULTI_TASK.with_value("spec.tasks.0.loss.name", "MSE").with_value(
+                "spec.tasks.1.loss.name", "MSE"
+            ),
             "a metric of MSE": VANILLA.with_value("spec.training.loss.name", "MSE"),
             "a metric of a loss of one's own": VANILLA.with_value(
                 "spec.training.loss", {"entrypoint": "xray.loss:focal"}
@@ -589,6 +710,8 @@ TRAINING_ROWS = (
         accepted={
             "metrics of CrossEntropy": VANILLA,
             "metrics of BCEWithLogits": VERTICAL,
+            "metrics of two tasks": MULTI_TASK,
+            "metrics of one of two tasks": MULTI_TASK.with_value("spec.tasks.1.loss.name", "MSE"),
             "MSE without metrics": VANILLA.with_value("spec.training.loss.name", "MSE").without(
                 "spec.training.evaluation.metrics"
             ),
@@ -659,9 +782,13 @@ def _scheduled(training: TrainingBuilder, mode: str, **member: object) -> Traini
 
 
 SUMMED = _scheduled(VANILLA, "Parallel")
+
 AVERAGED = _scheduled(VANILLA, "SplitFed")
+
 AT_SERVER = {"at": "Server"}
+
 CLASS_WEIGHTS = {"name": "CrossEntropy", "arguments": {"weight": "1,2"}}
+
 IGNORED_CLASS = {"name": "CrossEntropy", "arguments": {"ignore_index": "3"}}
 
 SCHEDULE_ROWS = (
@@ -739,6 +866,7 @@ SCHEDULE_ROWS = (
 ROWS: tuple[Row, ...] = (
     *TOPOLOGY_ROWS,
     *HOP_ROWS,
+    *TASK_ROWS,
     *SCHEDULE_ROWS,
     *DATA_ROWS,
     *TRAINING_ROWS,
@@ -748,6 +876,7 @@ ROWS: tuple[Row, ...] = (
 # ------------------------------------------------------------------------------------------------------------ changes
 
 TIME = "2030-01-01T00:00:00Z"
+
 CHECKPOINT = {"everyRounds": 2}
 
 CHANGED: dict[str, TrainingBuilder] = {
@@ -765,6 +894,7 @@ CHANGED: dict[str, TrainingBuilder] = {
     "mode": VANILLA.with_value("spec.mode", "Predict"),
     "imagePullSecrets": VANILLA.with_value("spec.imagePullSecrets", [{"name": "registry"}]),
 }
+
 """Each field that cannot be changed, changed."""
 
 
@@ -788,11 +918,13 @@ def _changes(
 
 
 MORE_ROUNDS = VANILLA.with_value("spec.rounds", 21)
+
 FREELY_CHANGED = (
     VANILLA.with_value("spec.suspend", value=True)
     .with_value("spec.activeDeadlineSeconds", 60)
     .with_value("spec.ttlSecondsAfterFinished", 60)
 )
+
 WITH_CHECKPOINT = VANILLA.with_value("spec.checkpoint", CHECKPOINT)
 
 CHANGE_ROWS: tuple[ChangeRow, ...] = (

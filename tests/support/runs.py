@@ -40,6 +40,13 @@ class FinishedRun:
         assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
         return [row["loss"] for row in rows]
 
+    def read_task_losses(self, task: str) -> list[float]:
+        """Returns every step's loss of one task in the order of steps."""
+        rows = [row for party in self._list_parties() for row in self._read_metrics(party) if row.get("task") == task]
+        rows.sort(key=lambda row: row["step"])
+        assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
+        return [row["loss"] for row in rows]
+
     def read_rounds(self) -> list[dict[str, object]]:
         """Returns the conductor's line of every round."""
         return [row for row in self._read_metrics("server") if row["kind"] == "round"]

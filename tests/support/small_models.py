@@ -98,6 +98,37 @@ class Towers(nn.Module):
         return self.trunk(torch.cat([self.left_tower(left), self.right_tower(right)], dim=1))
 
 
+class Tasks(nn.Module):
+    """One branch or two, a trunk, and tasks: `kind` of three classes, `flag` of one logit, `size` of numbers.
+
+    `flag` has no head of its own where it is `bare`: the trunk's `logit` is its output. The head of `size` reads the
+    trunk's value twice.
+    """
+
+    def __init__(self, num_branches: int, num_tasks: int, width: int, numbers: int, *, bare: bool) -> None:
+        super().__init__()
+        self.left = nn.Sequential(nn.Linear(3, width), nn.Tanh())
+        if num_branches > 1:
+            self.right = nn.Sequential(nn.Linear(2, width), nn.ReLU())
+        self.trunk = nn.Sequential(nn.Linear(num_branches * width, width), nn.ReLU(), nn.Linear(width, width))
+        self.logit = nn.Linear(width, 1)
+        self.kind = nn.Sequential(nn.ReLU(), nn.Linear(width, 3))
+        if not bare:
+            self.flag = nn.Tanh()
+        if num_tasks > 2:
+            self.size = nn.Linear(width, numbers)
+            self.scale = nn.Linear(width, 1)
+
+    def forward(self, left: Tensor, right: Tensor | None = None) -> dict[str, Tensor]:
+        merged = self.left(left) if right is None else torch.cat([self.left(left), self.right(right)], dim=1)
+        shared = self.trunk(merged)
+        logit = self.logit(shared if not hasattr(self, "flag") else self.flag(shared))
+        outputs = {"kind": self.kind(shared), "flag": logit}
+        if hasattr(self, "size"):
+            outputs["size"] = self.size(shared) * torch.sigmoid(self.scale(shared))
+        return outputs
+
+
 class Chain(nn.Module):
     """Four parts in a row for a chain of owners; where it skips, the third part also reads what the first one made."""
 
@@ -168,6 +199,11 @@ def build_u_net() -> nn.Module:
 def build_towers(width: int = 4) -> nn.Module:
     """Builds the two-tower model for Vertical."""
     return Towers(width)
+
+
+def build_tasks(branches: int = 1, tasks: int = 2, bare: int = 0, width: int = 6, numbers: int = 1) -> nn.Module:
+    """Builds the model for MultiTask, to be cut at `left`, `right` and `trunk`, where `bare` at `logit` too."""
+    return Tasks(branches, tasks, width, numbers, bare=bool(bare))
 
 
 def build_chain(width: int = 6, skips: int = 0) -> nn.Module:

@@ -16,11 +16,11 @@ from pydantic import Field
 
 from splittraining.api.base import Document, compute_digest
 from splittraining.api.spec.data import DataInput, DataLabel
-from splittraining.api.spec.model import CutPoint, ModelSpec
+from splittraining.api.spec.model import CutPoint, LabelSpec, ModelSpec
 from splittraining.api.spec.schedule import ScheduleSpec
 from splittraining.api.spec.split_training import Topology
 from splittraining.api.spec.task import TaskSpec
-from splittraining.api.spec.training import TrainingSpec
+from splittraining.api.spec.training import LossSpec, TrainingSpec
 from splittraining.api.spec.types import Namespace, PartyName
 
 CONTRACT_VERSION = 1
@@ -134,6 +134,22 @@ class Contract(Document):
             if party.name == name:
                 return party
         raise KeyError(name)
+
+    def get_task(self, party: str) -> TaskSpec | None:
+        """Returns the task whose labels a party holds; None where the topology has no tasks, or the party none."""
+        return next((task for task in self.tasks if task.party == party), None)
+
+    def get_label(self, party: str) -> LabelSpec | None:
+        """Returns what the labels of a party look like; None where nothing says so."""
+        task = self.get_task(party)
+        return self.model.label if task is None else task.label
+
+    def get_loss(self, party: str) -> LossSpec | None:
+        """Returns the loss that a party computes, if it computes one; with tasks only their parties do."""
+        task = self.get_task(party)
+        if task is not None:
+            return task.loss
+        return None if self.tasks else self.training.loss
 
     @property
     def clients(self) -> tuple[ContractParty, ...]:

@@ -106,7 +106,7 @@ class Report(Document):
     """When the party's leaf ends."""
     links: Annotated[tuple[LinkBytes, ...], Field(max_length=65)] = ()
     """Bytes per peer."""
-    metrics: Annotated[tuple[Metric, ...], Field(max_length=32)] = ()
+    metrics: Annotated[tuple[Metric, ...], Field(max_length=96)] = ()
     """Latest numbers."""
     peak_memory_bytes: Annotated[int, Field(ge=0)] = 0
     """Highest resident memory of the party's process so far."""

@@ -140,7 +140,7 @@ class SplitTrainingStatus(StatusDocument):
     """Why the training waits or failed: the reason of the condition that says so; empty while all goes well."""
     progress: Progress | None = None
     """How far the training is; absent before the first step."""
-    metrics: Annotated[tuple[Metric, ...], Field(max_length=32), ListMap("name")] = ()
+    metrics: Annotated[tuple[Metric, ...], Field(max_length=96), ListMap("name")] = ()
     """Latest numbers, as text."""
     parties: Annotated[tuple[PartyStatus, ...], Field(max_length=65), ListMap("name")] = ()
     """Every party as last heard of: the server, then the clients in the order of their turns."""

@@ -13,19 +13,20 @@ from splittraining.api.spec.schedule import ScheduleMode
 from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec, Topology
 from splittraining.api.spec.training import NumericsMode
 
-TOPOLOGIES = (
-    Topology.VANILLA,
-    Topology.U_SHAPED,
-    Topology.VERTICAL,
-    Topology.EXTENDED_VANILLA,
-    Topology.MULTI_HOP,
-)
+TOPOLOGIES = tuple(Topology)
+
 SCHEDULES = (ScheduleMode.SEQUENTIAL, ScheduleMode.JOINT)
+
 FORMATS = (DataFormat.NPZ, DataFormat.CSV)
+
 INITIALIZATIONS = (Initialization.CLIENTS_ONLY, Initialization.SHARED)
+
 NUMERICS = (NumericsMode.EXACT,)
+
 RUN_MODES = (RunMode.TRAIN,)
+
 ON_CLIENT_LOSS = (OnClientLoss.WAIT, OnClientLoss.FAIL)
+
 """Here a lost client always ends the run by name; Wait is the default, so that it cannot be refused."""
 
 

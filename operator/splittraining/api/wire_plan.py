@@ -3,7 +3,9 @@
 A *stage* is one uninterrupted run of one owner along the forward pass; a U-shape is three stages of two owners. A
 *value* is produced by one stage and consumed by later ones. Going forward a value is sent to the owner of each
 consuming stage that does not hold it yet; going backward its gradient walks back through the same stages, last
-consumer first, and each stage adds its own share (docs/backward.md says why that order is bit-exact).
+consumer first, and each stage adds its own share (docs/backward.md says why that order is bit-exact). Where several
+stages compute losses, one per task, no party may see another one's gradients: each goes straight to the value's
+producer, which adds them up.
 """
 
 from __future__ import annotations
@@ -125,20 +127,44 @@ class Transfer:
     receiver: str
 
 
+class LossStage(Document):
+    """One of several losses whose sum is minimized."""
+
+    stage: Annotated[int, Field(ge=0, le=255)]
+    """Index of the stage that computes it."""
+    task: Annotated[str, Field(min_length=1, max_length=40)]
+    """The task that it is the loss of."""
+
+
 class WirePlan(Document):
-    """Stages in forward order, the stage that computes the loss, and every value between stages."""
+    """Stages in forward order, the stages that compute losses, and every value between stages."""
 
     wire_plan_version: int = 1
     stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=256)]
     """Stages in forward order."""
     loss_stage: Annotated[int, Field(ge=0, le=255)]
-    """Index of the stage that computes the loss: always the last one."""
+    """Index of the stage that computes the loss, or the last of several: always the last one."""
+    loss_stages: Annotated[tuple[LossStage, ...], Field(max_length=16, exclude_if=lambda given: not given)] = ()
+    """Stages that compute a task's loss each, in the order in which the losses are added; given with tasks only."""
     values: Annotated[tuple[Value, ...], Field(max_length=4096)] = ()
     """Values between stages; a value whose producer and consumers share one owner is listed but never sent forward."""
 
     def compute_digest(self) -> str:
         """Returns the digest that every party shows in its first frame."""
         return compute_digest(self.model_dump(mode="json", by_alias=True))
+
+    def computes_loss(self, stage: int) -> bool:
+        """Returns whether a stage computes a loss."""
+        return stage in ([item.stage for item in self.loss_stages] or [self.loss_stage])
+
+    def find_gradient_target(self, value: Value, stage: int) -> int:
+        """Returns the stage to which a consumer gives its gradient by a value.
+
+        That is the stage before it that holds the value, which adds its own share, or with several losses the producer.
+        """
+        if self.loss_stages:
+            return value.producer
+        return (value.producer, *(consumer for consumer in value.consumers if consumer < stage))[-1]
 
     def iterate_forward(self, stage: int) -> Iterator[Transfer]:
         """Yields, in sending order, the forward transfers into one stage."""
@@ -157,8 +183,7 @@ class WirePlan(Document):
         for value in self.values:
             if not value.differentiable or stage not in value.consumers:
                 continue
-            earlier = (value.producer, *(c for c in value.consumers if c < stage))
-            target = earlier[-1]
+            target = self.find_gradient_target(value, stage)
             sender, receiver = self.stages[stage].owner, self.stages[target].owner
             if sender != receiver:
                 yield Transfer(value, Direction.BACKWARD, stage, target, sender, receiver)

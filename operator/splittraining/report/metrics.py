@@ -1,10 +1,13 @@
-"""The rows of metrics.jsonl: one line per step where the loss is computed, one line per round at the conductor."""
+"""The rows of metrics.jsonl: one line per step where a loss is computed, one line per round at the conductor.
+
+With several tasks each label party has a line per step; here they are one step, whose loss is the sum.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -42,6 +45,8 @@ class MetricRows:
 @dataclass(slots=True)
 class _Collected:
     steps: list[StepRow] = field(default_factory=list)
+    of_tasks: dict[int, StepRow] = field(default_factory=dict)
+    """Steps of several tasks by their numbers."""
     rounds: list[RoundRow] = field(default_factory=list)
 
 
@@ -58,12 +63,20 @@ def parse_metric_lines(files: Iterable[Iterable[str]]) -> MetricRows:
         for line in lines:
             row = _parse_object(line)
             if row.get("kind") == "step":
-                collected.steps.append(_parse_step(row))
+                _collect_step(collected, _parse_step(row), task=str(row.get("task") or ""))
             elif row.get("kind") == "round":
                 collected.rounds.append(_parse_round(row))
-    steps = sorted(collected.steps, key=lambda row: row.step)
+    steps = sorted([*collected.steps, *collected.of_tasks.values()], key=lambda row: row.step)
     rounds = sorted(collected.rounds, key=lambda row: (row.round, row.step))
     return MetricRows(tuple(steps), tuple(rounds))
+
+
+def _collect_step(collected: _Collected, row: StepRow, *, task: str) -> None:
+    if not task:
+        collected.steps.append(row)
+        return
+    known = collected.of_tasks.get(row.step)
+    collected.of_tasks[row.step] = row if known is None else replace(known, loss=known.loss + row.loss)
 
 
 def _parse_object(line: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from splittraining.api.support import FORMATS, SCHEDULES, TOPOLOGIES, find_unsup
 from support.builders import (
     TrainingBuilder,
     a_multi_hop_training,
+    a_multi_task_training,
     a_u_shaped_training,
     a_vanilla_training,
     a_vertical_training,
@@ -20,7 +21,13 @@ from support.builders import (
 )
 
 VANILLA = a_vanilla_training()
+
 FORMAT = "spec.clients.1.data.format"
+
+
+@pytest.mark.parametrize("build", [a_vanilla_training, a_u_shaped_training, a_vertical_training, a_multi_task_training])
+def test_these_topologies_run(build):
+    assert find_unsupported(build().build().spec) == []
 
 
 @pytest.mark.parametrize(

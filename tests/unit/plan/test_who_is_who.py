@@ -17,6 +17,7 @@ from splittraining.plan.topology import (
 from support.builders import (
     TrainingBuilder,
     a_multi_hop_training,
+    a_multi_task_training,
     a_training,
     a_u_shaped_training,
     a_vanilla_training,
@@ -26,12 +27,17 @@ from support.builders import (
 )
 
 GPU = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
+
 NO_GPU = {"resources": {"limits": {"nvidia.com/gpu": "0"}}}
 
 UP = {Cargo.ACTIVATIONS}
+
 DOWN = {Cargo.GRADIENTS}
+
 BOTH_WAYS = {Cargo.ACTIVATIONS, Cargo.GRADIENTS}
+
 SECRET = {Cargo.CLIENT_SECRET}
+
 HAND_OFF = {Cargo.HAND_OFF}
 
 
@@ -142,6 +148,19 @@ def test_in_vertical_a_branch_that_has_the_labels_sends_and_gets_both():
     )
     assert (links["pathology", "server"], links["server", "pathology"]) == (BOTH_WAYS, BOTH_WAYS)
     assert (links["imaging", "server"], links["server", "imaging"]) == (UP, DOWN)
+
+
+def test_in_multi_task_each_label_party_gets_what_the_trunk_returns_and_sends_gradients_to_the_server_alone():
+    assert list_cargo(a_multi_task_training()) == {
+        ("imaging", "server"): UP,
+        ("server", "imaging"): DOWN,
+        ("oncology", "server"): {Cargo.GRADIENTS},
+        ("server", "oncology"): {Cargo.ACTIVATIONS},
+        ("surgery", "server"): {Cargo.GRADIENTS},
+        ("server", "surgery"): {Cargo.ACTIVATIONS},
+        ("imaging", "oncology"): SECRET,
+        ("imaging", "surgery"): SECRET,
+    }
 
 
 def test_where_the_server_has_the_labels_they_do_not_travel():

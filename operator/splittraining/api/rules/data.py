@@ -12,10 +12,15 @@ from splittraining.api.spec.schedule import ScheduleMode
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 
 _ALIKE = (Topology.VANILLA, Topology.U_SHAPED)
+
 """Topologies whose clients all hold the same columns of different rows."""
 
 _ALIGNED = (Topology.VERTICAL, Topology.EXTENDED_VANILLA, Topology.MULTI_HOP)
+
 """Topologies whose parties hold different columns of the same rows, and one of them the labels."""
+
+_FULL = (*_ALIKE, Topology.VERTICAL, Topology.MULTI_TASK)
+"""Topologies in which every client has rows."""
 _IS_ALIGNED = "self.topology in ['Vertical', 'ExtendedVanilla', 'MultiHop']"
 
 T = TypeVar("T")
@@ -45,7 +50,7 @@ def _every_client_holds_all_inputs(spec: SplitTrainingSpec) -> bool:
 
 
 def _each_input_is_held_once(spec: SplitTrainingSpec) -> bool:
-    return spec.topology not in _ALIGNED or all(
+    return spec.topology not in (*_ALIGNED, Topology.MULTI_TASK) or all(
         sum(item.name in _names_inputs(client.data) for client in spec.clients) == 1 for item in spec.model.inputs
     )
 
@@ -101,11 +106,9 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "!(self.topology in ['Vanilla', 'UShaped', 'Vertical']) || self.clients.all(c, has(c.data))",
-        "every client holds data in Vanilla, UShaped and Vertical; add clients[].data",
-        lambda spec: (
-            spec.topology not in (*_ALIKE, Topology.VERTICAL) or all(client.data is not None for client in spec.clients)
-        ),
+        "!(self.topology in ['Vanilla', 'UShaped', 'Vertical', 'MultiTask']) || self.clients.all(c, has(c.data))",
+        "every client holds data in Vanilla, UShaped, Vertical and MultiTask; add clients[].data",
+        lambda spec: spec.topology not in _FULL or all(client.data is not None for client in spec.clients),
         ".clients",
     ),
     Rule(
@@ -135,10 +138,15 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        "has(self.model.label) || (self.clients.all(c, !has(c.data) || !has(c.data.label))"
+        "has(self.model.label) || self.topology == 'MultiTask'"
+        " || (self.clients.all(c, !has(c.data) || !has(c.data.label))"
         " && (!has(self.server.data) || !has(self.server.data.label)))",
         "labels need a dtype and a shape; add model.label",
-        lambda spec: spec.model.label is not None or all(data.label is None for data in list_data(spec)),
+        lambda spec: (
+            spec.model.label is not None
+            or spec.topology is Topology.MULTI_TASK
+            or all(data.label is None for data in list_data(spec))
+        ),
         ".model",
     ),
     Rule(
@@ -151,9 +159,9 @@ DATA_RULES = (
     ),
     Rule(
         "spec",
-        f"!({_IS_ALIGNED}) || self.model.inputs.all(i, self.clients.filter(c, has(c.data)"
-        " && has(c.data.inputs) && c.data.inputs.exists(d, d.name == i.name)).size() == 1)",
-        "each input is held by exactly one client in Vertical, ExtendedVanilla and MultiHop;"
+        f"!({_IS_ALIGNED} || self.topology == 'MultiTask') || self.model.inputs.all(i, self.clients.filter(c,"
+        " has(c.data) && has(c.data.inputs) && c.data.inputs.exists(d, d.name == i.name)).size() == 1)",
+        "each input is held by exactly one client in Vertical, ExtendedVanilla, MultiHop and MultiTask;"
         " mend clients[].data.inputs",
         _each_input_is_held_once,
         ".clients",

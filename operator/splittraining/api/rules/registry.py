@@ -15,6 +15,7 @@ from splittraining.api.rules.hops import HOP_RULES
 from splittraining.api.rules.operation import OPERATION_RULES
 from splittraining.api.rules.rule import Rule
 from splittraining.api.rules.schedule import SCHEDULE_RULES
+from splittraining.api.rules.tasks import TASK_RULES
 from splittraining.api.rules.topology import TOPOLOGY_RULES
 from splittraining.api.rules.training import TRAINING_RULES
 from splittraining.api.rules.update import UPDATE_RULES
@@ -22,12 +23,14 @@ from splittraining.api.rules.update import UPDATE_RULES
 RULES: tuple[Rule, ...] = (
     *TOPOLOGY_RULES,
     *HOP_RULES,
+    *TASK_RULES,
     *SCHEDULE_RULES,
     *DATA_RULES,
     *TRAINING_RULES,
     *UPDATE_RULES,
     *OPERATION_RULES,
 )
+
 """Rules on one object, in the order in which they are told."""
 
 

@@ -11,12 +11,14 @@ from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 from splittraining.api.spec.types import NAME_LENGTH, NAME_PATTERN
 
 _CHAINED = (Topology.VANILLA, Topology.U_SHAPED)
+
 _BRANCHED = (Topology.VERTICAL, Topology.EXTENDED_VANILLA, Topology.MULTI_TASK)
+
 _OWNED = (Topology.MULTI_HOP, Topology.EXTENDED_VANILLA)
 
 
 def _branches_are_cut_once(spec: SplitTrainingSpec) -> bool:
-    return spec.topology not in (Topology.VERTICAL, Topology.EXTENDED_VANILLA) or all(
+    return spec.topology not in _BRANCHED or all(
         len(client.cut_points) == (1 if client.data is not None and client.data.inputs else 0)
         for client in spec.clients
     )
@@ -80,11 +82,11 @@ TOPOLOGY_RULES = (
     ),
     Rule(
         "spec",
-        "!(self.topology in ['Vertical', 'ExtendedVanilla'])"
+        "!(self.topology in ['Vertical', 'ExtendedVanilla', 'MultiTask'])"
         " || self.clients.all(c, (has(c.cutPoints) ? size(c.cutPoints) : 0)"
         " == (has(c.data) && has(c.data.inputs) && size(c.data.inputs) > 0 ? 1 : 0))",
-        "in Vertical and ExtendedVanilla every client with data.inputs names exactly one cut point, the end of its"
-        " branch, and a client without inputs none; set clients[].cutPoints",
+        "in Vertical, ExtendedVanilla and MultiTask every client with data.inputs names exactly one cut point, the end"
+        " of its branch, and a client without inputs none; set clients[].cutPoints",
         _branches_are_cut_once,
         ".clients",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splittraining.api.rules.rule import Rule, list_data
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
-from splittraining.api.spec.training import LossName, NumericsMode, OptimizerName, OptimizerSpec, TrainingSpec
+from splittraining.api.spec.training import LossName, NumericsMode, OptimizerName, OptimizerSpec
 from splittraining.api.wire_plan import DType
 
 _SCORED = (LossName.CROSS_ENTROPY, LossName.BCE_WITH_LOGITS)
@@ -25,8 +25,9 @@ def _betas_below_one(optimizer: OptimizerSpec) -> bool:
     return float(optimizer.beta1) < 1 and float(optimizer.beta2) < 1
 
 
-def _metrics_fit(training: TrainingSpec) -> bool:
-    return not training.evaluation.metrics or training.loss.name in _SCORED
+def _metrics_fit(spec: SplitTrainingSpec) -> bool:
+    losses = [spec.training.loss, *(task.loss for task in spec.tasks)]
+    return not spec.training.evaluation.metrics or any(loss.name in _SCORED for loss in losses)
 
 
 def _classes_are_whole_numbers(spec: SplitTrainingSpec) -> bool:
@@ -85,12 +86,13 @@ TRAINING_RULES = (
         ".beta1",
     ),
     Rule(
-        "spec.training",
-        "size(self.evaluation.metrics) == 0"
-        " || (has(self.loss.name) && self.loss.name in ['CrossEntropy', 'BCEWithLogits'])",
+        "spec",
+        "size(self.training.evaluation.metrics) == 0"
+        " || (has(self.training.loss.name) && self.training.loss.name in ['CrossEntropy', 'BCEWithLogits'])"
+        " || self.tasks.exists(t, has(t.loss.name) && t.loss.name in ['CrossEntropy', 'BCEWithLogits'])",
         "Accuracy and AUC are computed for CrossEntropy and BCEWithLogits; remove evaluation.metrics",
         _metrics_fit,
-        ".evaluation.metrics",
+        ".training.evaluation.metrics",
     ),
     Rule(
         "spec",

@@ -84,10 +84,12 @@ class ModelSpec(Document):
     inputs: Annotated[tuple[InputSpec, ...], Field(min_length=1, max_length=64, json_schema_extra=ATOMIC)]
     """The forward's arguments with dtype and shape of one row, so that every length is known before training."""
     label: LabelSpec | None = None
-    """Dtype and shape of one row's label; required where a party names label columns."""
+    """Dtype and shape of one row's label; required where a party names label columns, but for MultiTask, which has them
+    per task."""
     cut_points: Annotated[tuple[CutPoint, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Cuts in forward order: one for Vanilla, two for UShaped, none for Vertical (there each client names its own), one
-    per client of the chain for MultiHop, one after the merge for ExtendedVanilla; the last two with owners."""
+    per client of the chain for MultiHop, one after the merge for ExtendedVanilla, both with owners; one or more for
+    MultiTask: the ends of the trunk, which the heads take."""
     extra_crossings: Annotated[tuple[ValueName, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Values beside the cuts' own that may cross, such as skip connections: each is named on purpose."""
     initialization: Initialization = Initialization.CLIENTS_ONLY

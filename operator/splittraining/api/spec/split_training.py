@@ -60,7 +60,8 @@ class SplitTrainingSpec(Document):
     """Who runs which part of the model. Vanilla: clients up to the cut, server from there, labels travel to the server.
     UShaped: labels and loss stay at the client. Vertical: clients hold different columns of the same rows.
     ExtendedVanilla: as Vertical, and another client works on the merged activations before the server. MultiHop: a
-    chain of clients, each of which runs a part, before the server."""
+    chain of clients, each of which runs a part, before the server. MultiTask: branches at one or several clients, a
+    trunk at the server, and a client per task with its head, labels and loss."""
     rounds: Annotated[Count, Field(ge=1, le=1000000)]
     """Rounds to train: in one round every client has had its turn, or all rows were seen once. May grow until terminal;
     not part of the contract."""

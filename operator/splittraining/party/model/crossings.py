@@ -10,6 +10,7 @@ from torch import fx
 
 from splittraining.api.errors import ModelInvalid
 from splittraining.api.wire_plan import ValueSource
+from splittraining.party.model.outputs import is_mark
 from splittraining.party.model.ownership import Ownership
 from splittraining.party.model.raw_input import find_parameter_owners, find_verbatim, refuse_raw_input
 from splittraining.party.model.shapes import Layout
@@ -57,6 +58,7 @@ def find_crossings(
             refuse_raw_input(node, f"{name!r} ({need})", ownership, verbatim=verbatim, owners=parameter_owners)
         if min(consumers) < producer:
             raise _refuse_backward(ownership, node, name, min(consumers))
+        _refuse_detour(ownership, name, producer, consumers)
         if source is None:
             unlisted.append((name, _render_need(ownership, node, consumers)))
             continue
@@ -127,6 +129,8 @@ def _find_source(
         return ValueSource.CUT, name
     if node in ownership.trace.output.all_input_nodes and ownership.stages[consumers[0]].receives_output:
         return ValueSource.OUTPUT, OUTPUT
+    if all(is_mark(user) for user in ownership.list_readers(node) if ownership.stage_of[user] != producer):
+        return ValueSource.OUTPUT, f"{OUTPUT}.{ownership.stages[consumers[0]].task}"
     return (ValueSource.EXTRA if name in extra_crossings else None), name
 
 
@@ -155,6 +159,20 @@ def _refuse_backward(ownership: Ownership, node: fx.Node, name: str, consumer: i
         allowed="values that go to later stages",
         remedy="move the cut points so that every branch ends before the next begins",
     )
+
+
+def _refuse_detour(ownership: Ownership, name: str, producer: int, consumers: Sequence[int]) -> None:
+    """Refuses a value that would go from one client to another one's head: it would be seen by neither's consent."""
+    owner = ownership.get_owner(producer)
+    trunk = max(index for index, stage in enumerate(ownership.stages) if not stage.task)
+    for consumer in consumers:
+        stage = ownership.stages[consumer]
+        if stage.task and owner not in (stage.owner, ownership.get_owner(trunk)):
+            raise ModelInvalid(
+                f"value {name!r} of {owner} is read by the head of task {stage.task} at {stage.owner}, past the trunk",
+                allowed="heads that read what the trunk returns, and values of their own party",
+                remedy="let the trunk compute what that head needs, and name its end in model.cutPoints",
+            )
 
 
 def _refuse_same_names(found: Sequence[Crossing]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from splittraining.api.errors import ModelInvalid, NumericsInvalid
 from splittraining.api.plan_report import PlanReport
@@ -16,14 +16,15 @@ from splittraining.party.model.containers import take_containers_apart
 from splittraining.party.model.crossings import Crossing, check_extra_crossings, find_crossings
 from splittraining.party.model.exactness import find_inexact
 from splittraining.party.model.mutation import defuse_writes
+from splittraining.party.model.outputs import check_outputs, mark_outputs
 from splittraining.party.model.ownership import Ownership, decide_ownership
 from splittraining.party.model.programs import build_stage_graph
 from splittraining.party.model.report import build_report, build_wire_plan
 from splittraining.party.model.segment import Segment
-from splittraining.party.model.shapes import Shapes, propagate
+from splittraining.party.model.shapes import propagate
 from splittraining.party.model.stages import StageSpec
 from splittraining.party.model.state import assign_state
-from splittraining.party.model.trace import Trace, check_signature, get_stable_key, trace_model
+from splittraining.party.model.trace import check_signature, get_stable_key, trace_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,9 @@ def _analyze_until_safe(
     """Analyzes one mode, again after in-place modules were defused: what was one memory may now be two."""
     while True:
         trace = trace_model(module, inputs=[item.name for item in inputs], training=training)
+        mark_outputs(trace, stages)
         shapes = propagate(trace, inputs)
-        _check_output(trace, shapes)
+        check_outputs(trace, shapes, stages)
         take_containers_apart(trace, shapes)
         ownership = decide_ownership(trace, shapes, stages)
         _refuse_bare_cuts(ownership)
@@ -156,19 +158,6 @@ def _analyze_until_safe(
         )
         if not defuse_writes(ownership, crossings):
             return _Analysis(ownership, crossings)
-
-
-def _check_output(trace: Trace, shapes: Shapes) -> None:
-    result = trace.output.args[0]
-    if isinstance(result, fx.Node) and shapes.is_tensor(result):
-        return
-    kind = type(result).__name__ if not isinstance(result, fx.Node) else "something that is not one tensor"
-    mode = "training" if trace.training else "evaluation"
-    raise ModelInvalid(
-        f"the model's forward returns {kind} in {mode} mode",
-        allowed="one tensor, which the loss compares with the label",
-        remedy="return the tensor that the loss needs",
-    )
 
 
 def _refuse_bare_cuts(ownership: Ownership) -> None:

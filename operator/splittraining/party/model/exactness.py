@@ -2,7 +2,10 @@
 
 Addition of floats is not associative. Autograd adds the gradients of a value's readers latest reader first; stages run
 backward one after the other, so a value whose readers' stages do not rise in forward order gets another order. With
-two readers any order is the same. See docs/backward.md.
+two readers any order is the same.
+
+With several tasks each head's gradient goes straight to the producer, which adds them up, latest stage first: exact
+where each head reads the value once, but for the latest one, whose own sum comes first. See docs/backward.md.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ _ENOUGH_TO_DIFFER = 3
 
 def find_inexact(ownership: Ownership, crossings: Sequence[Crossing]) -> tuple[str, ...]:
     """Returns a sentence for each value and each parameter whose gradient adds up in another order."""
-    sentences = [
-        _render_value(ownership, crossing)
-        for crossing in crossings
-        if crossing.layout.differentiable and is_interleaved(_list_reader_stages(ownership, crossing.node))
-    ]
+    sentences = []
+    for crossing in crossings:
+        order = _list_reader_stages(ownership, crossing.node)
+        if crossing.layout.differentiable and ownership.has_tasks and is_regrouped(order, producer=crossing.producer):
+            sentences.append(_render_task_value(ownership, crossing, order))
+        elif crossing.layout.differentiable and not ownership.has_tasks and is_interleaved(order):
+            sentences.append(_render_value(ownership, crossing))
     for state, stages in ownership.state_stages.items():
         if len(stages) > 1:
             uses = _list_use_stages(ownership, state)
@@ -42,6 +47,19 @@ def find_inexact(ownership: Ownership, crossings: Sequence[Crossing]) -> tuple[s
 def is_interleaved(stages: Sequence[int]) -> bool:
     """Returns whether three or more readers' stages, in forward order, do not rise."""
     return len(stages) >= _ENOUGH_TO_DIFFER and list(stages) != sorted(stages)
+
+
+def is_regrouped(stages: Sequence[int], *, producer: int) -> bool:
+    """Returns whether a producer that adds up one sum per stage, latest stage first, adds in another order than uncut.
+
+    Args:
+        stages: The stages of the readers in forward order.
+        producer: The stage that adds; what its own readers give it comes last, one by one.
+    """
+    if len(stages) < _ENOUGH_TO_DIFFER:
+        return False
+    grouped = list(stages) != sorted(stages)
+    return grouped or any(stages.count(stage) > 1 for stage in set(stages) - {producer, stages[-1]})
 
 
 def _list_reader_stages(ownership: Ownership, node: fx.Node) -> list[int]:
@@ -73,6 +91,27 @@ def _render_value(ownership: Ownership, crossing: Crossing) -> str:
     return (
         f"value {crossing.name!r} is read by stages {_render_order(order)} in forward order, so its gradient adds up "
         f"in another order than uncut: equal up to rounding; move the cut {where}"
+    )
+
+
+def _render_task_value(ownership: Ownership, crossing: Crossing, order: Sequence[int]) -> str:
+    """Says what of a value read by several heads is inexact, and how to mend it."""
+    stages = ownership.stages
+    heads = [stage for stage in dict.fromkeys(order) if stages[stage].task]
+    by_first_read = ", ".join(stages[stage].task for stage in heads)
+    repeated = [stages[stage].task for stage in heads[:-1] if order.count(stage) > 1]
+    if repeated:
+        fix = (
+            f"let the head of {' and '.join(repeated)} read it once, as in `h = h.clone()` at its start, or compute"
+            " that head last in forward"
+        )
+    elif heads != sorted(heads):
+        fix = f"list tasks in the order in which forward computes their heads: {by_first_read}"
+    else:
+        fix = "compute one head after the other in forward, and the trunk before them"
+    return (
+        f"value {crossing.name!r} is read by stages {_render_order(order)} in forward order, so its gradient adds up "
+        f"in another order than uncut: equal up to rounding; {fix}"
     )
 
 

@@ -3,7 +3,8 @@
 A(c), the ancestors of what a cut point's call returns, belong to the stage that the cut ends; what lies in no A belongs
 to the stage after the last cut. Three things do not follow from that and are decided here: work on raw inputs alone
 stays with who holds them (else `h.view(x.size(0), -1)` would send `x` away), what depends on no data and no parameter
-is computed by everybody who needs it, and parameters have exactly one owner.
+is computed by everybody who needs it, and parameters have exactly one owner. With several tasks, `heads` says whose
+what lies in no A is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from splittraining.api.errors import ModelInvalid
 from splittraining.party.model.containers import is_access
 from splittraining.party.model.dependence import Dependence, StateId, find_dependence
 from splittraining.party.model.exits import Exit, find_exit
+from splittraining.party.model.heads import Rest, find_rest
 from splittraining.party.model.shapes import Shapes
 from splittraining.party.model.stages import StageSpec
 from splittraining.party.model.trace import Trace, get_origin
@@ -38,6 +40,13 @@ class Ownership:
     """Stages of all nodes that are not free; the output node is in the last one."""
     state_stages: dict[StateId, tuple[int, ...]]
     """Stages that use each parameter and updated buffer, ascending."""
+    outputs: dict[int, fx.Node]
+    """Stages that compute a loss, each with what it computes it of."""
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether several stages compute losses."""
+        return any(stage.task for stage in self.stages)
 
     def get_owner(self, stage: int) -> str:
         """Returns who runs a stage."""
@@ -60,12 +69,14 @@ def decide_ownership(trace: Trace, shapes: Shapes, stages: Sequence[StageSpec]) 
     inside = [dependence.collect_ancestors(node for found in stage for node in found.nodes) for stage in exits]
     _refuse_disorder(stages, exits, inside)
     holders = _find_holders(trace, stages)
-    rest = max(index for index, stage in enumerate(stages) if not stage.cut_points and not stage.receives_output)
-    stage_of: dict[fx.Node, int] = {}
-    for node in trace.graph.nodes:
-        if node.op == "output":
-            stage_of[node] = len(stages) - 1
-        elif node.op == "placeholder":
+    rest = find_rest(trace, dependence, stages, exits)
+    stage_of: dict[fx.Node, int] = {node: stage for stage, node in rest.ends.items()}
+    kept = frozenset().union(*inside)
+    nodes = [node for node in trace.graph.nodes if node in kept or not rest.is_dead(node)]
+    for node in nodes:
+        if node in stage_of:
+            continue
+        if node.op == "placeholder":
             stage_of[node] = holders[str(node.target)]
         elif dependence.is_free[node] or not dependence.arguments[node]:
             continue  # free nodes belong to everybody; what comes from parameters alone is placed below, by its users
@@ -73,13 +84,14 @@ def decide_ownership(trace: Trace, shapes: Shapes, stages: Sequence[StageSpec]) 
             stage_of[node] = stage_of[node.all_input_nodes[0]]
         else:
             stage_of[node] = _choose_stage(node, stages, exits, inside, dependence, stage_of, rest)
-    _place_parameter_work(trace, dependence, inside, stage_of, rest)
+    _place_parameter_work(nodes, dependence, inside, stage_of, rest)
     for node in trace.graph.nodes:
         if is_access(node, shapes) and node in stage_of:
             stage_of[node] = stage_of[node.all_input_nodes[0]]
     state_stages = _find_state_stages(trace, dependence, stage_of)
     _refuse_shared_state(trace, stages, state_stages)
-    return Ownership(trace, shapes, stages, exits, dependence, stage_of, state_stages)
+    outputs = {stage: end.all_input_nodes[0] if end.op == "output" else end for stage, end in rest.ends.items()}
+    return Ownership(trace, shapes, stages, exits, dependence, stage_of, state_stages, outputs)
 
 
 def _choose_stage(
@@ -89,7 +101,7 @@ def _choose_stage(
     inside: Sequence[frozenset[fx.Node]],
     dependence: Dependence,
     stage_of: Mapping[fx.Node, int],
-    rest: int,
+    rest: Rest,
 ) -> int:
     candidates = [index for index, ancestors in enumerate(inside) if node in ancestors]
     if candidates:
@@ -114,23 +126,23 @@ def _choose_stage(
         and not any(dependence.state[source] for source in dependence.inputs[node] if source.op == "get_attr")
         and not any(source in found.nodes for found in exits[home] for source in sources)
     )
-    return home if is_raw_work else rest
+    return home if is_raw_work else rest.choose(node)
 
 
 def _place_parameter_work(
-    trace: Trace,
+    nodes: Sequence[fx.Node],
     dependence: Dependence,
     inside: Sequence[frozenset[fx.Node]],
     stage_of: dict[fx.Node, int],
-    rest: int,
+    rest: Rest,
 ) -> None:
     """Places nodes that depend on parameters but on no data: with the first stage that uses what they yield."""
-    for node in reversed(trace.graph.nodes):
+    for node in reversed(nodes):
         if node in stage_of or dependence.is_free[node]:
             continue
         candidates = [index for index, ancestors in enumerate(inside) if node in ancestors]
         users = [stage_of[user] for user in node.users if user in stage_of]
-        stage_of[node] = candidates[0] if candidates else min(users, default=rest)
+        stage_of[node] = candidates[0] if candidates else rest.choose_by_users(users)
 
 
 def _find_holders(trace: Trace, stages: Sequence[StageSpec]) -> dict[str, int]:

@@ -48,7 +48,6 @@ class _Builder:
         self._nodes = list(ownership.trace.graph.nodes)
         self._incoming = [item for item in crossings if stage in item.consumers]
         self._outgoing = [item for item in crossings if item.producer == stage]
-        self._is_last = stage == len(ownership.stages) - 1
         self._graph = fx.Graph()
         self._env: dict[fx.Node, Argument] = {}
         self._rows: fx.Node
@@ -69,8 +68,8 @@ class _Builder:
             self._env[node] = self._graph.node_copy(node, self._get)
         results = [self._get(item.node) for item in self._outgoing]
         names = [item.name for item in self._outgoing]
-        if self._is_last:
-            results.append(self._get(self._ownership.trace.output.all_input_nodes[0]))
+        if self._stage in self._ownership.outputs:
+            results.append(self._get(self._ownership.outputs[self._stage]))
             names.append(OUTPUT)
         self._graph.output(tuple(results))
         needs_rows, needs_device = bool(self._rows.users), bool(self._device.users)

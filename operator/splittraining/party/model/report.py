@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from splittraining.api.errors import SpecInvalid
 from splittraining.api.plan_report import PlanReport, SegmentReport
 from splittraining.api.spec.model import LabelSpec
-from splittraining.api.wire_plan import Stage, Value, ValueSource, WirePlan
+from splittraining.api.wire_plan import LossStage, Stage, Value, ValueSource, WirePlan
 from splittraining.party.model.crossings import LABEL, Crossing
 from splittraining.party.model.ownership import Ownership
 from splittraining.party.model.stages import StageSpec
@@ -60,6 +60,7 @@ def build_wire_plan(stages: Sequence[StageSpec], crossings: Sequence[Crossing], 
     return WirePlan(
         stages=tuple(Stage(index=index, owner=stage.owner) for index, stage in enumerate(stages)),
         loss_stage=last,
+        loss_stages=tuple(LossStage(stage=index, task=stage.task) for index, stage in enumerate(stages) if stage.task),
         values=tuple(values),
     )
 

@@ -19,3 +19,7 @@ class StageSpec:
     """The stage owns no operation: it gets the model's output to compute the loss."""
     holds_label: bool = False
     """The labels are at this stage's owner."""
+    task: str = ""
+    """The task whose head this is: the stage computes its output and its loss. Empty where there is one loss."""
+    output: str = ""
+    """Which of the outputs of forward is the task's."""

@@ -26,8 +26,9 @@ class StateShare:
 def assign_state(ownerships: Sequence[Ownership], graphs: Sequence[Mapping[bool, StageGraph]]) -> list[StateShare]:
     """Assigns every parameter and buffer to the stages that use it in either mode.
 
-    What nobody uses goes to the last stage that computes anything. A constant buffer that several stages read is the
-    first one's; buffers that are not part of the model's state dict are nobody's, unless forward updates them.
+    What nobody uses goes to the last stage that computes anything, or with tasks to the trunk. A constant buffer that
+    several stages read is the first one's; buffers that are not part of the model's state dict are nobody's, unless
+    forward updates them.
 
     Args:
         ownerships: Of both modes.
@@ -36,7 +37,7 @@ def assign_state(ownerships: Sequence[Ownership], graphs: Sequence[Mapping[bool,
     root, stages = ownerships[0].trace.root, ownerships[0].stages
     used = [_list_used(root, ownerships, graphs[index], index) for index in range(len(stages))]
     updated = {state for ownership in ownerships for state in ownership.state_stages}
-    rest = max(index for index, stage in enumerate(stages) if not stage.receives_output)
+    rest = max(index for index, stage in enumerate(stages) if not stage.receives_output and not stage.task)
     shares = [StateShare() for _ in stages]
     uncalled: list[str] = []
     for name, parameter in root.named_parameters():

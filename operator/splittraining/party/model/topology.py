@@ -8,7 +8,7 @@ from dataclasses import replace
 from torch import nn
 
 from splittraining.api.contract import Contract, ContractParty
-from splittraining.api.errors import NotSupported, SpecInvalid
+from splittraining.api.errors import SpecInvalid
 from splittraining.api.spec.model import InputSpec
 from splittraining.api.spec.split_training import Topology
 from splittraining.api.spec.training import NumericsMode
@@ -45,7 +45,6 @@ def build_stages(contract: Contract) -> tuple[StageSpec, ...]:
     """Builds the stages of a contract's topology, in forward order.
 
     Raises:
-        NotSupported: for a topology that this version does not run.
         SpecInvalid: if the cut points or the label holder do not fit the topology.
     """
     inputs = tuple(item.name for item in contract.model.inputs)
@@ -67,11 +66,7 @@ def build_stages(contract: Contract) -> tuple[StageSpec, ...]:
         return (*_build_towers(contract), *_build_end(contract))
     if contract.topology in (Topology.EXTENDED_VANILLA, Topology.MULTI_HOP):
         return build_hops(contract, _build_towers(contract), _build_end(contract))
-    raise NotSupported(
-        f"topology {contract.topology.value} is not in this version",
-        allowed="Vanilla, UShaped, Vertical, ExtendedVanilla, MultiHop",
-        remedy="choose one of these",
-    )
+    return _build_multi_task(contract)
 
 
 def build_uncut_stages(inputs: Sequence[InputSpec]) -> tuple[StageSpec, ...]:
@@ -87,6 +82,23 @@ def _expect_cuts(contract: Contract, layers: tuple[str, ...], count: int) -> tup
             remedy="list the cut points in forward order under model.cutPoints",
         )
     return layers
+
+
+def _build_multi_task(contract: Contract) -> tuple[StageSpec, ...]:
+    """Builds the branches, the trunk up to its ends, and a head per task in the order of the tasks."""
+    towers = [_build_tower(party) for party in contract.clients if party.inputs]
+    ends = tuple(cut.layer for cut in contract.model.cut_points)
+    heads = [
+        StageSpec(
+            task.party,
+            arguments=tuple(item.name for item in contract.get_party(task.party).inputs),
+            holds_label=True,
+            task=task.name,
+            output=task.output,
+        )
+        for task in contract.tasks
+    ]
+    return (*towers, StageSpec(SERVER_OWNER, cut_points=ends), *heads)
 
 
 def _build_towers(contract: Contract) -> tuple[StageSpec, ...]:

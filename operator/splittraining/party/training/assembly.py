@@ -12,7 +12,7 @@ from splittraining.api.contract import Contract, Role
 from splittraining.api.party_document import PartyDocument
 from splittraining.api.spec.data import DataFile
 from splittraining.api.spec.schedule import ScheduleMode
-from splittraining.api.spec.training import NumericsMode
+from splittraining.api.spec.training import LossSpec, NumericsMode
 from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.data.dataset import Dataset, load_dataset
 from splittraining.party.data.row_ids import compute_row_ids_digest, order_by_id
@@ -88,7 +88,7 @@ class Assembly:
 
     def build_metrics(self) -> MetricSet:
         """Builds empty sums for one evaluation."""
-        loss = self.contract.training.loss
+        loss = self.contract.get_loss(self.document.party) or LossSpec()
         return MetricSet(self.contract.training.evaluation.metrics, loss.name, ignore_index=parse_ignore_index(loss))
 
 
@@ -119,12 +119,13 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
         contract, owner=owner, source_path=document.source_path, device=device, shard=_find_shard(document)
     )
     progress = Progress(monotonic_s)
+    loss = contract.get_loss(document.party)
     engine = StepEngine(
         owner=owner,
         wire_plan=share.wire_plan,
         runners=share.runners,
         optimizer=share.optimizer,
-        loss=build_loss(contract.training.loss, lambda entry: load_entrypoint(entry, document.source_path)),
+        loss=None if loss is None else build_loss(loss, lambda entry: load_entrypoint(entry, document.source_path)),
         device=device,
         party=document.party,
         progress=progress,
@@ -157,7 +158,7 @@ def _load_data(document: PartyDocument) -> tuple[Dataset | None, Dataset | None]
             file,
             root=document.data_path,
             inputs=document.contract.model.inputs,
-            label=document.contract.model.label,
+            label=document.contract.get_label(document.party),
             loader=loader,
         )
         return order_by_id(dataset) if is_joint else dataset

@@ -21,6 +21,7 @@ from splittraining.party.training.relays import find_pairs
 from splittraining.party.training.rounds.build import build_rounds
 from splittraining.party.training.rounds.server_side import EVERYBODY, ServerSide
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
+from splittraining.party.training.tasks import TaskTally
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.handshake import Hello
 from splittraining.party.wire.link import Link
@@ -80,7 +81,9 @@ class Conductor:
             telemetry=telemetry,
             train_rows={name: hellos[name].train_rows for name in self._clients},
             test_rows={name: hellos[name].test_rows for name in self._clients},
+            tasks=TaskTally(assembly.contract),
         )
+        self._tasks = self._side.tasks
         self._rounds = build_rounds(self._side)
         self._cards = {name: _require_card(name, hellos[name]) for name in self._clients}
 
@@ -95,7 +98,7 @@ class Conductor:
         for round_number in range(1, self._document.rounds + 1):
             started_s = self._monotonic_s()
             sums = self._rounds.run(round_number)
-            metrics, evaluated = {"train_loss": sums.loss_sum / sums.rows}, {}
+            metrics, evaluated = {"train_loss": sums.loss_sum / sums.rows, **self._tasks.take_losses(sums.rows)}, {}
             learning_rate = self._assembly.share.updates.learning_rate
             metrics |= {} if learning_rate is None else {"learning_rate": learning_rate}
             if round_number % every_rounds == 0 or round_number == self._document.rounds:
@@ -179,7 +182,14 @@ class Conductor:
             for given in self._side.build_feed("test", group[0]).iterate_test(step=self._side.step):
                 self._assembly.engine.evaluate(given, links, pooled)
             answers = [self._line.recv(name, Evaluated) for name in group]
-            sums += [EvaluationSums.from_texts(answer.sums) for answer in answers if answer.sums]
+            found = {
+                name: EvaluationSums.from_texts(answer.sums)
+                for name, answer in zip(group, answers, strict=True)
+                if answer.sums
+            }
+            if self._tasks.has_tasks:  # all clients are one group
+                return self._tasks.combine(found)
+            sums += found.values()
         if self._assembly.engine.computes_loss:
             sums = [pooled.summary()]
         return combine_evaluations(sums)

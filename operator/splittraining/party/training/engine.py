@@ -102,8 +102,8 @@ class StepEngine:
 
     @property
     def computes_loss(self) -> bool:
-        """Whether this owner runs the loss stage."""
-        return self._plan.loss_stage in self._runners
+        """Whether this owner runs a stage that computes a loss; it runs no more than one."""
+        return any(self._plan.computes_loss(stage) for stage in self._runners)
 
     def train(
         self,
@@ -186,11 +186,11 @@ class StepEngine:
             self._progress.mark(given.step, "forward")
             incoming = {name: held[name] for name in self._read_by[stage.index]}
             held.update(runner.forward(arguments, incoming, training=training, step=given.step))
-            output = runner.output if stage.index == self._plan.loss_stage else output
+            output = runner.output if self._plan.computes_loss(stage.index) else output
         return output, held, digest.current
 
     def _backward(self, given: StepInput, links: Links, loss: torch.Tensor | None, digest: bytes) -> None:
-        """Walks the stages in reverse; gradients of a value go to the previous stage that holds it."""
+        """Walks the stages in reverse; gradients go to the stage before that holds the value, or to its producer."""
         returned: dict[tuple[str, int], torch.Tensor | None] = {}
         for stage in reversed(self._plan.stages):
             runner = self._runners.get(stage.index)
@@ -199,13 +199,13 @@ class StepEngine:
                 continue
             self._progress.mark(given.step, "backward")
             arriving = {name: tensor for (name, target), tensor in returned.items() if target == stage.index}
-            gradients = runner.backward(arriving, loss if stage.index == self._plan.loss_stage else None)
+            gradients = runner.backward(arriving, loss if self._plan.computes_loss(stage.index) else None)
             crossing = {transfer.value.name for transfer in self._backward_from[stage.index]}
             self._send(self._backward_from[stage.index], gradients, links, given, training=True, digest=digest)
             for value in self._plan.values:
                 if value.differentiable and stage.index in value.consumers and value.name not in crossing:
-                    earlier = (value.producer, *(index for index in value.consumers if index < stage.index))
-                    returned[value.name, earlier[-1]] = gradients[value.name]
+                    target = self._plan.find_gradient_target(value, stage.index)
+                    _add_gradient(returned, (value.name, target), gradients[value.name])
 
     def _receive_gradients(
         self,
@@ -224,7 +224,8 @@ class StepEngine:
                 transfer, step=given.step, rows=given.rows, training=True, batch_digest=digest
             )
             tensor = received.tensor
-            returned[transfer.value.name, transfer.to_stage] = None if tensor is None else tensor.to(self._device)
+            gradient = None if tensor is None else tensor.to(self._device)
+            _add_gradient(returned, (transfer.value.name, transfer.to_stage), gradient)
 
     def _send(
         self,
@@ -298,6 +299,14 @@ class StepEngine:
     def _require_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         assert self._loss is not None  # given to every owner of the loss stage
         return self._loss
+
+
+def _add_gradient(
+    returned: dict[tuple[str, int], torch.Tensor | None], key: tuple[str, int], gradient: torch.Tensor | None
+) -> None:
+    """Adds a gradient to what came before it: of several heads the latest first, which is autograd's own order."""
+    earlier = returned.get(key)
+    returned[key] = gradient if earlier is None else earlier if gradient is None else earlier + gradient
 
 
 def _is_label(transfer: Transfer) -> bool:

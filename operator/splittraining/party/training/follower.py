@@ -84,6 +84,8 @@ class Follower:
         self._train_feed: BatchFeed | None = None
         self._test_feed: BatchFeed | None = None
         self._last_step = 0
+        task = assembly.contract.get_task(assembly.document.party)
+        self._task = "" if task is None else task.name
 
     def run(self) -> None:
         """Follows orders until Finish.
@@ -195,7 +197,12 @@ class Follower:
             loss_sum += 0.0 if loss is None else loss * given.rows
             self._last_step = given.step
             self._telemetry.record_step(
-                step=given.step, round_number=order.round, rows=given.rows, loss=loss, client=self._document.party
+                step=given.step,
+                round_number=order.round,
+                rows=given.rows,
+                loss=loss,
+                client=self._document.party,
+                task=self._task,
             )
         sums = render_number(loss_sum) if self._assembly.engine.computes_loss else ""
         self._link.send_control(TurnDone(step=self._last_step, rows=rows, loss_sum=sums))

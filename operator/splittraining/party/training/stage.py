@@ -30,11 +30,12 @@ class StageRunner:
         self.segment = segment
         self._shard = shard
         self.output: torch.Tensor | None = None
-        """The model's output of the last forward, attached to its graph; on the loss stage only."""
+        """The output of the last forward that a loss is computed of, attached to its graph; on a loss stage only."""
         values = [value for value in wire_plan.values if value.source is not ValueSource.LABEL]
         self._incoming = tuple(value for value in values if segment.stage in value.consumers)
         self._outgoing = tuple(value for value in values if segment.stage == value.producer)
-        self._is_loss_stage = wire_plan.loss_stage == segment.stage
+        self._is_loss_stage = wire_plan.computes_loss(segment.stage)
+        self._relays = not wire_plan.loss_stages
         self._entrances: dict[str, torch.Tensor] = {}
         self._returned: dict[str, torch.Tensor] = {}
         self._produced: dict[str, torch.Tensor] = {}
@@ -42,7 +43,7 @@ class StageRunner:
     @property
     def gradient_names(self) -> tuple[str, ...]:
         """Names of the values whose gradients this stage gets from later stages."""
-        relayed = [value for value in self._incoming if value.consumers[-1] > self.segment.stage]
+        relayed = [value for value in self._incoming if self._relays and value.consumers[-1] > self.segment.stage]
         return tuple(value.name for value in (*relayed, *self._outgoing) if value.differentiable)
 
     def forward(

@@ -93,16 +93,23 @@ class Telemetry:
             self._fields["isolation"] = isolation
 
     def record_step(
-        self, *, step: int, round_number: int, rows: int, loss: float | None, client: str, num_done: int | None = None
+        self,
+        *,
+        step: int,
+        round_number: int,
+        rows: int,
+        loss: float | None,
+        client: str,
+        task: str = "",
+        num_done: int | None = None,
     ) -> None:
-        """Counts a step; writes its loss where this party computes it.
+        """Counts a step; writes its loss where this party computes it, with the task that it is the loss of if any.
 
         `num_done` says how many steps are over where steps do not run in the order of their numbers.
         """
         if loss is not None:
-            self._metrics.append(
-                {"kind": "step", "step": step, "round": round_number, "loss": loss, "rows": rows, "client": client}
-            )
+            row = {"kind": "step", "step": step, "round": round_number, "loss": loss, "rows": rows, "client": client}
+            self._metrics.append(row | ({"task": task} if task else {}))
         with self._lock:
             self._fields |= {
                 "step": step if num_done is None else num_done,

@@ -11,6 +11,7 @@ from splittraining.party.training.feed import BatchFeed
 from splittraining.party.training.metrics import parse_number
 from splittraining.party.training.schedule import PlannedTurn, count_steps, plan_turns
 from splittraining.party.training.sealed_mail import SealedMail
+from splittraining.party.training.tasks import TaskTally
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.orders import TurnDone
@@ -29,6 +30,7 @@ class ServerSide:
     telemetry: Telemetry
     train_rows: dict[str, int]
     test_rows: dict[str, int]
+    tasks: TaskTally
     row_ids_key: bytes = b""
     """Where the server holds labels: the key of the row-id digests, known once the clients have agreed."""
     step: int = 0
@@ -79,5 +81,7 @@ class ServerSide:
         loss_sum = 0.0
         for name in clients:
             done = self.line.recv(name, TurnDone)
-            loss_sum += parse_number(done.loss_sum, name="loss_sum") if done.loss_sum else 0.0
+            told = parse_number(done.loss_sum, name="loss_sum") if done.loss_sum else 0.0
+            self.tasks.add_loss(name, told)
+            loss_sum += told
         return loss_sum
