@@ -89,7 +89,7 @@ def test_a_whole_number_of_gpus_may_stand_unquoted():
         ),
         pytest.param(
             VANILLA.with_value("spec.schedule.zebra", 1),
-            "spec.schedule.zebra: no such field; allowed: mode, sequential",
+            "spec.schedule.zebra: no such field; allowed: mode, parallel, sequential, splitFed",
             id="a name that is near nothing",
         ),
         pytest.param(VANILLA.without("spec.rounds"), "spec.rounds: missing", id="a missing field"),

@@ -85,7 +85,8 @@ class NumericsSpec(Document):
     """What may differ from the unsplit training."""
 
     mode: NumericsMode = NumericsMode.EXACT
-    """Exact: every step equals the unsplit training bit for bit, or is refused. Fast: equal up to rounding."""
+    """Exact: every step equals the unsplit training bit for bit, or is refused; where clients' results are added up
+    (Parallel, SplitFed) it is the same bits every time. Fast: equal up to rounding."""
     intra_op_threads: Annotated[Count, Field(ge=1, le=256)] = 1
     """CPU threads of one operation. All parties use the same number, since sums depend on it."""
     micro_batches: Annotated[Count, Field(ge=1, le=64)] = 1

@@ -208,6 +208,8 @@ class Follower:
         self._link.send_control(TurnDone(step=self._last_step, rows=rows, loss_sum=sums))
 
     def _train_in_parallel(self, order: ParallelTurn) -> None:
+        if self._assembly.contract.schedule.parallel is None:
+            raise _refuse(order, "orders of the schedule that the contract names")
         self._telemetry.enter(PartyState.TRAINING, round_number=order.round, active_party=EVERYBODY)
         assert self._train_feed is not None  # set by _prepare
         exchange = self._build_exchange()
@@ -223,8 +225,8 @@ class Follower:
 
     def _average(self, order: AverageWeights) -> None:
         exchange = self._build_exchange()
-        if exchange is None:
-            raise _refuse(order, "nothing of the kind: the contract averages no weights")
+        if exchange is None or self._assembly.contract.schedule.split_fed is None:
+            raise _refuse(order, "no order to average: the contract averages no weights")
         average_weights(self._assembly.share, exchange, order)
         self._link.send_control(WeightsAveraged(step=order.step))
 
