@@ -97,7 +97,10 @@ def _list_outputs(trace: Trace) -> dict[str, fx.Node]:
         named = {str(name): value for name, value in result.items()}
     elif isinstance(result, tuple | list):
         named = {str(position): value for position, value in enumerate(result)}
-        named |= {name: getattr(result, name) for name in getattr(result, "_fields", ())}
+    elif isinstance(result, fx.Node) and isinstance(result.target, type) and hasattr(result.target, "_fields"):
+        # A named tuple is traced as the operation that makes it; with its members marked nobody needs it any more.
+        named = dict(zip(result.target._fields, result.args, strict=False)) | dict(result.kwargs)
+        named |= {str(position): named[name] for position, name in enumerate(result.target._fields) if name in named}
     outputs = {name: value for name, value in named.items() if isinstance(value, fx.Node)}
     if not outputs:
         raise ModelInvalid(
