@@ -24,9 +24,11 @@ from splittraining.party.wire.orders import (
     Finished,
     HandOff,
     HandOffDone,
+    Keep,
     PeerCard,
     Prepare,
     Prepared,
+    Restore,
     SealedNotice,
     Turn,
     TurnDone,
@@ -82,6 +84,10 @@ class Follower:
                     self._train(order)
                 case Evaluate():
                     self._evaluate(order)
+                case Keep():
+                    self._assembly.share.keep_weights(order.round)
+                case Restore():
+                    self._assembly.share.restore_weights(order.round)
                 case HandOff():
                     self._hand_off(order)
                 case SealedNotice():
@@ -90,7 +96,7 @@ class Follower:
                     self._finish(order)
                     return
                 case _:
-                    raise _refuse(order, "Turn, Evaluate, HandOff, SealedNotice or Finish")
+                    raise _refuse(order, "Turn, Evaluate, Keep, Restore, HandOff, SealedNotice or Finish")
 
     def _prepare(self) -> None:
         cards = []
@@ -104,6 +110,8 @@ class Follower:
         secret = self._agree_on_secret(order)
         if self._assembly.contract.model.initialization is Initialization.CLIENTS_ONLY:
             self._assembly.share.initialize(secret.initialization_seed)
+        elif self._assembly.contract.model.initialization is Initialization.PRIVATE:
+            self._assembly.share.initialize(ClientSecret(self._entropy(SECRET_BYTES)).initialization_seed)
         rows = (order.train_rows, order.test_rows) if self._assembly.is_joint else self._own_rows()
         self._train_feed, self._test_feed = (
             self._assembly.build_feed(split=split, num_rows=num_rows, row_ids_key=secret.row_ids_key)
@@ -197,6 +205,7 @@ class Follower:
             contract_digest=self._document.contract_digest,
             generation=self._document.generation,
             step=order.step,
+            round_number=order.round,
         )
         self._link.send_control(Finished(manifest_digest=digest))
 

@@ -36,7 +36,13 @@ _MAX_TERMINATION_BYTES = 4096
 
 
 def build_manifest(
-    tensors: Mapping[str, torch.Tensor], *, party: str, contract_digest: str, generation: int, step: int
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    party: str,
+    contract_digest: str,
+    generation: int,
+    step: int,
+    round_number: int = 0,
 ) -> ResultManifest:
     """Builds the manifest of a party's tensors."""
     return ResultManifest(
@@ -44,6 +50,7 @@ def build_manifest(
         contract_digest=contract_digest,
         generation=generation,
         step=step,
+        round=round_number,
         torch_version=torch.__version__,
         tensors={name: compute_tensor_digest(tensor) for name, tensor in sorted(tensors.items())},
     )

@@ -16,6 +16,7 @@ from splittraining.api.wire_plan import WirePlan
 from splittraining.party.model.build import build_model
 from splittraining.party.model.cut import CutModel
 from splittraining.party.model.topology import cut_for_contract
+from splittraining.party.training.best_round import KeptWeights
 from splittraining.party.training.clipping import find_dtype
 from splittraining.party.training.optimizer import (
     build_optimizer,
@@ -49,6 +50,7 @@ class ModelShare:
     def __init__(self, contract: Contract, *, owner: str, source_path: str, device: torch.device) -> None:
         self._contract = contract
         self._source_path = source_path
+        self._kept = KeptWeights()
         model = build_model(contract.model, seed=contract.training.seed, source_path=source_path)
         freeze_parameters(model, contract.training.freeze)  # before tracing, which finds what needs no gradient
         check_parameter_groups(contract.training, model)
@@ -112,6 +114,21 @@ class ModelShare:
         copy_state_into(state, parameters=self.parameters, buffers=self.buffers)
         import_optimizer_state(self.optimizer, self.parameters, state.optimizer)
 
+    def keep_weights(self, round_number: int) -> None:
+        """Keeps a copy of parameters and buffers, in place of an earlier one."""
+        self._kept.keep(round_number, self._list_tensors())
+
+    def restore_weights(self, round_number: int) -> None:
+        """Goes back to the copy.
+
+        Raises:
+            ProtocolViolation: if it is of another round.
+        """
+        self._kept.restore(round_number, self._list_tensors())
+
+    def _list_tensors(self) -> dict[str, torch.Tensor]:
+        return {**self.parameters, **self.buffers}
+
     def count_state_bytes(self) -> int:
         """Returns an upper bound of what a packed state of this share can hold, for bounding what is taken in."""
         weights = sum(
@@ -120,11 +137,18 @@ class ModelShare:
         names = len(self.parameters) + len(self.buffers)
         return 4 * weights + 1024 * (names + 64)
 
-    def write_result(self, folder: Path, *, party: str, contract_digest: str, generation: int, step: int) -> str:
+    def write_result(
+        self, folder: Path, *, party: str, contract_digest: str, generation: int, step: int, round_number: int
+    ) -> str:
         """Writes segments and manifest, and returns the manifest's digest."""
-        tensors: dict[str, torch.Tensor] = {**self.parameters, **self.buffers}
+        tensors = self._list_tensors()
         manifest = build_manifest(
-            tensors, party=party, contract_digest=contract_digest, generation=generation, step=step
+            tensors,
+            party=party,
+            contract_digest=contract_digest,
+            generation=generation,
+            step=step,
+            round_number=round_number,
         )
         write_result(folder, tensors, manifest)
         return compute_digest(manifest.model_dump(mode="json", by_alias=True))
