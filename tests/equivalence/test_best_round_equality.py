@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from support.cases import MOMENTUM, Case, a_vanilla_case, a_vertical_case
 from support.runs import FinishedRun, run_case
-from support.training_oracle import Trained, find_best_round, train_by
+from support.training_oracle import Means, Trained, find_best_round, train_by
 
 FAST = {**MOMENTUM, "learningRate": "0.5"}
 """A rate at which the test loss rises again soon."""
@@ -97,3 +99,25 @@ def test_private_clients_start_each_from_weights_of_their_own(tmp_path: Path) ->
     assert not torch.equal(north, seeded["bottom.0.weight"])
     assert not torch.equal(south, seeded["bottom.0.weight"])
     assert torch.equal(server, seeded["top.0.weight"])
+
+
+def test_a_warm_start_goes_before_what_the_clients_would_draw(tmp_path: Path) -> None:
+    first = {name: tensor.clone() for name, tensor in a_vanilla_case().build_model().state_dict().items()}
+    clients = {"north": 11, "south": 6}
+    for client in clients:
+        (tmp_path / "data" / client).mkdir(parents=True)
+        save_file(first, tmp_path / "data" / client / "first.safetensors")
+    digest = "sha256:" + hashlib.sha256((tmp_path / "data" / "north" / "first.safetensors").read_bytes()).hexdigest()
+
+    def change(spec: dict[str, Any]) -> None:
+        spec["model"]["initialization"] = "ClientsOnly"
+        for client in spec["clients"]:
+            client["data"]["warmStart"] = {"path": "first.safetensors", "digest": digest}
+
+    case = a_vanilla_case(clients, optimizer=MOMENTUM).changed(change)
+    start = {name: first[name] for name in ("bottom.0.weight", "bottom.0.bias")}
+    expected = train_by(case, Means(start=start))
+    assert expected.losses != train_by(case).losses
+    run = succeed(case, tmp_path)
+    assert run.read_losses() == expected.losses
+    assert_result_is_of(run, case, expected, case.spec["rounds"])

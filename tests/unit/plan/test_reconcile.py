@@ -62,10 +62,10 @@ def test_a_party_in_another_namespace_is_refused_with_a_sentence():
 
 
 def test_what_this_version_does_not_run_is_refused():
-    world = World(replace(a_look(), participations=()).with_spec("model.initialization", "Private"))
+    world = World(replace(a_look(), participations=()).with_spec("training.numerics.mode", "Fast"))
     world.settle()
     assert world.condition("Accepted").reason == "NotSupported"
-    assert "Private" in world.condition("Progressing").message
+    assert "Fast" in world.condition("Progressing").message
 
 
 def test_a_missing_source_is_waited_for():

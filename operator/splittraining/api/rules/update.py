@@ -38,13 +38,28 @@ def _compared_rounds_have_rows(spec: SplitTrainingSpec) -> bool:
 
 
 def _private_weights_stay(spec: SplitTrainingSpec) -> bool:
-    sequential = spec.schedule.sequential
-    return (
-        spec.model.initialization is not Initialization.PRIVATE
-        or spec.schedule.mode is ScheduleMode.JOINT
-        or (sequential is not None and sequential.handoff is HandOff.NONE)
-    )
+    return spec.model.initialization is not Initialization.PRIVATE or _keeps_own_segments(spec)
 
+
+def _keeps_own_segments(spec: SplitTrainingSpec) -> bool:
+    sequential = spec.schedule.sequential
+    return spec.schedule.mode is ScheduleMode.JOINT or (sequential is not None and sequential.handoff is HandOff.NONE)
+
+
+def _warm_starts_are_alike(spec: SplitTrainingSpec) -> bool:
+    warm_starts = [client.data.warm_start if client.data is not None else None for client in spec.clients]
+    first = warm_starts[0]
+    alike = all(
+        (each.digest, each.parameters) == (first.digest, first.parameters)
+        if each is not None and first is not None
+        else each is first
+        for each in warm_starts
+    )
+    return _keeps_own_segments(spec) or alike
+
+
+_FIRST = "self.clients[0].data.warmStart"
+_FIRST_IS_WARM = "has(self.clients[0].data) && has(self.clients[0].data.warmStart)"
 
 UPDATE_RULES = (
     Rule(
@@ -136,5 +151,18 @@ UPDATE_RULES = (
         " has one start; use ClientsOnly, mode Joint, or handoff None",
         _private_weights_stay,
         ".model.initialization",
+    ),
+    Rule(
+        "spec",
+        "self.schedule.mode == 'Joint' || (has(self.schedule.sequential) && self.schedule.sequential.handoff == 'None')"
+        " || !self.clients.exists(c, has(c.data) && has(c.data.warmStart))"
+        f" || ({_FIRST_IS_WARM} && self.clients.all(c, has(c.data) && has(c.data.warmStart)"
+        f" && c.data.warmStart.digest == {_FIRST}.digest"
+        f" && (has(c.data.warmStart.parameters) ? c.data.warmStart.parameters : [])"
+        f" == (has({_FIRST}.parameters) ? {_FIRST}.parameters : [])))",
+        "clients that share one segment start from the same weights; give every client the same data.warmStart digest"
+        " and parameters, or none a warm start",
+        _warm_starts_are_alike,
+        ".clients",
     ),
 )

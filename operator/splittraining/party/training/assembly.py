@@ -116,6 +116,8 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     train, test = _load_data(document)
     owner = find_owner(document)
     share = ModelShare(contract, owner=owner, source_path=document.source_path, device=device)
+    if document.data is not None:
+        share.start_from(document.data.warm_start, document.data_path)
     progress = Progress(monotonic_s)
     engine = StepEngine(
         owner=owner,
