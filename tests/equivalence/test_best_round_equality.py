@@ -72,6 +72,7 @@ def test_the_training_stops_early_and_every_party_has_the_best_rounds_weights(ca
     assert f"The result is the weights of round {best}, the best one." in text
 
 
+@pytest.mark.slow
 def test_without_early_stopping_all_rounds_are_trained_and_the_best_is_kept(tmp_path: Path) -> None:
     case = a_long_case(a_vanilla_case({"north": 11, "south": 6}, optimizer=FAST), rounds=5, evaluation={"keep": "Best"})
     expected = train_by(case)
