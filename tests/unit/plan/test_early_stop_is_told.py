@@ -35,8 +35,10 @@ RUNNING = STOPPED.model_copy(update={"steps": 200, "stopped_early": False, "kept
         (RUNNING, "every party has written its result"),
         (
             STOPPED,
-            "every party has written its result, the weights of round 4, the best one;"
-            " early stopping ended the training after round 7 of 20",
+            (
+                "every party has written its result, the weights of round 4, the best one;"
+                " early stopping ended the training after round 7 of 20"
+            ),
         ),
     ],
 )
