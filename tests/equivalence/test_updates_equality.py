@@ -61,6 +61,7 @@ def fall(done: int, horizon: int, warmup: int, least: float) -> float:
             {"name": "Step", "every": 1, "gamma": "0.3"},
             lambda round_number, _step: 0.3 ** (round_number - 1),
             id="a reduction every round",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             {"name": "MultiStep", "unit": "Step", "milestones": [5, 13], "gamma": "0.5", "warmup": 2},
@@ -115,6 +116,7 @@ def test_clipping_by_value_equals_the_unsplit_model(tmp_path: Path) -> None:
     assert_equals(succeed(case, tmp_path), case, expected)
 
 
+@pytest.mark.slow
 def test_clipping_by_segment_norm_is_each_partys_own(tmp_path: Path) -> None:
     def clip(all_of_them: list[nn.Parameter]) -> None:
         for own in (all_of_them[:2], all_of_them[2:]):  # the client's linear layer, then the server's two
@@ -159,7 +161,12 @@ def test_parameter_groups_under_a_schedule_equal_plain_pytorch(tmp_path: Path) -
             id="a client",
         ),
         pytest.param(
-            a_u_shaped_case(), ["trunk.*"], ["trunk.0.weight", "trunk.0.bias"], [True, True], id="the server's trunk"
+            a_u_shaped_case(),
+            ["trunk.*"],
+            ["trunk.0.weight", "trunk.0.bias"],
+            [True, True],
+            id="the server's trunk",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             a_u_shaped_case(),

@@ -89,7 +89,11 @@ EXTENDED = an_extended_training()
 MULTI_TASK = a_multi_task_training()
 
 LABELED_SERVER = _a_labeled_server()
-
+WARM_START = {"path": "weights.safetensors", "digest": "sha256:" + "0" * 64}
+VANILLA_WARM = VANILLA.with_value("spec.clients.0.data.warmStart", WARM_START).with_value(
+    "spec.clients.1.data.warmStart", WARM_START
+)
+LABELED_SERVER_WARM = LABELED_SERVER.with_value("spec.server.data.warmStart", WARM_START)
 ADAM = {"name": "Adam", "learningRate": "0.01"}
 
 
@@ -461,6 +465,8 @@ DATA_ROWS = (
             ("spec.clients[].data.test", VANILLA),
             ("spec.server.data.train", LABELED_SERVER),
             ("spec.server.data.test", LABELED_SERVER),
+            ("spec.clients[].data.warmStart", VANILLA_WARM),
+            ("spec.server.data.warmStart", LABELED_SERVER_WARM),
         )
         for row in _paths(place, training)
     ),

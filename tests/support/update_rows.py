@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from support.builders import TrainingBuilder
-from support.rule_rows import VANILLA, VERTICAL, Row, make_rows
+from support.rule_rows import VANILLA, VANILLA_WARM, VERTICAL, WARM_START, Row, make_rows
 
 _SCHEDULE = "spec.training.learningRateSchedule"
 
@@ -172,6 +172,26 @@ UPDATE_ROWS: tuple[Row, ...] = (
             "Private and never averaged": _PRIVATE.with_value(
                 "spec.schedule", {"mode": "SplitFed", "splitFed": {"clientPolicy": "Private"}}
             ),
+        },
+    ),
+    *make_rows(
+        "spec",
+        "clients that share one segment start",
+        refused={
+            "one warm client": VANILLA_WARM.without("spec.clients.1.data.warmStart"),
+            "one warm client, the second": VANILLA_WARM.without("spec.clients.0.data.warmStart"),
+            "two files": VANILLA_WARM.with_value("spec.clients.1.data.warmStart.digest", "sha256:" + "1" * 64),
+            "two choices": VANILLA_WARM.with_value("spec.clients.1.data.warmStart.parameters", ["bottom.*"]),
+        },
+        accepted={
+            "two warm clients, each with a path of its own": VANILLA_WARM.with_value(
+                "spec.clients.1.data.warmStart.path", "other.safetensors"
+            ),
+            "one warm client of two that hand nothing on": VANILLA_WARM.without(
+                "spec.clients.1.data.warmStart"
+            ).with_value("spec.schedule.sequential.handoff", "None"),
+            "one warm client in a Joint schedule": VERTICAL.with_value("spec.clients.0.data.warmStart", WARM_START),
+            "nobody": VANILLA,
         },
     ),
 )

@@ -22,6 +22,7 @@ from splittraining.api.spec.split_training import Topology
 from splittraining.api.spec.task import TaskSpec
 from splittraining.api.spec.training import LossSpec, TrainingSpec
 from splittraining.api.spec.types import Namespace, PartyName
+from splittraining.api.spec.update import ParameterPattern
 
 CONTRACT_VERSION = 1
 
@@ -46,6 +47,15 @@ class Cargo(enum.StrEnum):
     ROW_IDS_KEY = "RowIdsKey"  # sealed to a server that holds labels; derived from the clients' secret, which it lacks
 
 
+class ContractWarmStart(Document):
+    """Which weights a party starts from. Where the file lies is nobody else's business."""
+
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    """Of the file's bytes."""
+    parameters: Annotated[tuple[ParameterPattern, ...], Field(max_length=64)] = ()
+    """What is taken from it; empty means all that the party owns."""
+
+
 class ContractParty(Document):
     """One party as all others know it."""
 
@@ -65,6 +75,8 @@ class ContractParty(Document):
     """Which of its columns make the label, at a party that holds it."""
     id_column: Annotated[str, Field(max_length=253)] = ""
     """Column that identifies a row, in a Joint schedule."""
+    warm_start: ContractWarmStart | None = None
+    """Weights that its layers start from, where they come from a file."""
 
     @property
     def holds_data(self) -> bool:

@@ -110,6 +110,10 @@ class Report(Document):
     """Latest numbers."""
     peak_memory_bytes: Annotated[int, Field(ge=0)] = 0
     """Highest resident memory of the party's process so far."""
+    stopped_early: bool = False
+    """Whether early stopping ended the training after `round`."""
+    kept_round: Annotated[int, Field(ge=0)] = 0
+    """The round whose weights are the result where that is the best one; 0 where it is the last, or not yet known."""
     reason: Annotated[str, Field(max_length=63)] = ""
     """Why the party failed: an error's name."""
     message: Annotated[str, Field(max_length=2048)] = ""

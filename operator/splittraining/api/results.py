@@ -30,6 +30,8 @@ class ResultManifest(Document):
     """Generation of the run."""
     step: Annotated[int, Field(ge=0)]
     """Global steps done."""
+    round: Annotated[int, Field(ge=0)] = 0
+    """The round after which these weights were what they are; 0 in manifests of older versions."""
     torch_version: str
     """PyTorch that wrote them."""
     tensors: dict[str, str]

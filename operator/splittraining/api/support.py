@@ -18,9 +18,7 @@ TOPOLOGIES = tuple(Topology)
 SCHEDULES = (ScheduleMode.SEQUENTIAL, ScheduleMode.JOINT)
 
 FORMATS = (DataFormat.NPZ, DataFormat.CSV)
-
-INITIALIZATIONS = (Initialization.CLIENTS_ONLY, Initialization.SHARED)
-
+INITIALIZATIONS = tuple(Initialization)
 NUMERICS = (NumericsMode.EXACT,)
 
 RUN_MODES = (RunMode.TRAIN,)

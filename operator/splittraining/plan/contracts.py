@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from splittraining.api.contract import Contract, ContractParty
+from splittraining.api.contract import Contract, ContractParty, ContractWarmStart
 from splittraining.api.resource import SplitTraining
 from splittraining.api.spec.client import ClientSpec
+from splittraining.api.spec.data import DataSpec
 from splittraining.plan.topology import build_links, get_data, get_member, get_namespace, get_role, list_parties
 
 
@@ -49,4 +50,11 @@ def _build_party(training: SplitTraining, name: str, default_image: str) -> Cont
         inputs=data.inputs if data else (),
         label=data.label if data else None,
         id_column=(data.id_column or "") if data else "",
+        warm_start=_build_warm_start(data),
     )
+
+
+def _build_warm_start(data: DataSpec | None) -> ContractWarmStart | None:
+    if data is None or data.warm_start is None:
+        return None
+    return ContractWarmStart(digest=data.warm_start.digest, parameters=data.warm_start.parameters)

@@ -11,6 +11,7 @@ from splittraining.api.conditions import (
     PartiesReadyReason,
     ProgressingReason,
 )
+from splittraining.api.report import Report
 from splittraining.api.resource import API_VERSION, KIND
 from splittraining.plan.attempts import list_releases
 from splittraining.plan.conditions import Statement
@@ -32,11 +33,16 @@ def decide_after_the_end(look: Look) -> Decision:
     return look.decide(look.old, delete=(itself,))
 
 
-def build_last_statements(ending: Ending) -> Statements:
-    """Builds what the conditions of a training say once it is over."""
+def build_last_statements(ending: Ending, report: Report | None = None) -> Statements:
+    """Builds what the conditions of a training say once it is over.
+
+    Args:
+        ending: How it ended.
+        report: The server party's last report, or None where it is not known any more.
+    """
     if ending.kind is EndingKind.COMPLETE:
         return {
-            ConditionType.COMPLETE: Statement.yes(CompleteReason.COMPLETED, "every party has written its result"),
+            ConditionType.COMPLETE: Statement.yes(CompleteReason.COMPLETED, _describe_completion(report)),
             ConditionType.PROGRESSING: Statement.no(ProgressingReason.COMPLETED),
             ConditionType.PARTIES_READY: Statement.no(PartiesReadyReason.NOT_STARTED, "the training is over"),
         }
@@ -46,6 +52,17 @@ def build_last_statements(ending: Ending) -> Statements:
         ConditionType.PROGRESSING: Statement.no(ProgressingReason.FAILED, message),
         ConditionType.PARTIES_READY: Statement.no(PartiesReadyReason.NOT_STARTED, "the training is over"),
     }
+
+
+def _describe_completion(report: Report | None) -> str:
+    message = "every party has written its result"
+    if report is None:
+        return message
+    if report.kept_round:
+        message += f", the weights of round {report.kept_round}, the best one"
+    if report.stopped_early:
+        message += f"; early stopping ended the training after round {report.round} of {report.rounds}"
+    return message
 
 
 def _compute_end_of_life(look: Look) -> datetime | None:

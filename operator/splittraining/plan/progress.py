@@ -109,8 +109,9 @@ def build_progress(
     """
     if report is None or not (report.step or report.round):
         return old
-    if old is not None and (old.step, old.round, old.rounds, old.active_party) == (
+    if old is not None and (old.step, old.steps, old.round, old.rounds, old.active_party) == (
         report.step,
+        report.steps,
         report.round,
         rounds,
         report.active_party,

@@ -14,6 +14,7 @@ from splittraining.api.conditions import (
     SuspendedReason,
 )
 from splittraining.api.contract import Contract
+from splittraining.api.identity import SERVER_PARTY
 from splittraining.plan.attempts import (
     compute_pause,
     compute_ready_end,
@@ -172,7 +173,7 @@ def _end(look: Look, base: Statements, seen: PartiesSeen, ending: Ending) -> Dec
         "reason": ending.reason if ending.kind is EndingKind.FAIL else "",
         "eta_summary": "",
     }
-    status = look.build_status({**base, **build_last_statements(ending)}, **fields)
+    status = look.build_status({**base, **build_last_statements(ending, seen.reports.get(SERVER_PARTY))}, **fields)
     parties = tuple(
         party.model_copy(update={"ready": False} | _name_cause(ending, party.name)) for party in status.parties
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.plan_report import PlanReport
 from splittraining.report.curves import render_loss_curve, render_rounds
 from splittraining.report.markdown import render_duration, render_size, render_table
@@ -48,13 +49,22 @@ def _render_outcome(record: RunRecord) -> str:
     outcome = record.outcome
     elapsed = render_duration(record.elapsed_milliseconds / 1000)
     if outcome.exit_code == 0:
-        lines = [f"**Succeeded** in {elapsed}."]
+        lines = [f"**Succeeded** in {elapsed}.{_render_kept(record)}"]
     else:
         where = f" at {outcome.party}" if outcome.party else ""
         lines = [f"**Failed** after {elapsed}: {outcome.reason}{where} (exit code {outcome.exit_code})."]
         lines += ["", outcome.message] if outcome.message else []
         lines += ["", f"To do: {outcome.remedy}"] if outcome.remedy else []
     return "\n".join(["## Outcome", "", *lines, "", f"From {record.started_at} to {record.finished_at}."])
+
+
+def _render_kept(record: RunRecord) -> str:
+    server = next((report for report in record.reports if report.party == SERVER_PARTY), None)
+    if server is None:
+        return ""
+    stopped = f" Early stopping ended it after round {server.round} of {server.rounds}." if server.stopped_early else ""
+    kept = f" The result is the weights of round {server.kept_round}, the best one." if server.kept_round else ""
+    return stopped + kept
 
 
 def _render_parties(record: RunRecord) -> str:

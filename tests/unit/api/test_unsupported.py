@@ -72,12 +72,6 @@ def test_the_topologies_run(build):
             if file_format not in FORMATS
         ),
         pytest.param(
-            VANILLA.with_value("spec.model.initialization", "Private"),
-            "spec.model.initialization: Private is not in this version",
-            "ClientsOnly, Shared",
-            id="Private",
-        ),
-        pytest.param(
             VANILLA.with_value("spec.training.numerics.mode", "Fast"),
             "spec.training.numerics.mode: Fast is not in this version",
             "Exact",

@@ -97,6 +97,8 @@ DATA_RULES = (
     Rule("spec.clients[].data.test", *_STAYS_BELOW),
     Rule("spec.server.data.train", *_STAYS_BELOW),
     Rule("spec.server.data.test", *_STAYS_BELOW),
+    Rule("spec.clients[].data.warmStart", *_STAYS_BELOW),
+    Rule("spec.server.data.warmStart", *_STAYS_BELOW),
     Rule(
         "spec.clients[].data",
         "!has(self.inputs) || self.inputs.all(i, self.inputs.exists_one(j, j.name == i.name))",

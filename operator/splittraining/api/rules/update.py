@@ -44,10 +44,35 @@ def _norms_are_of_one_gradient(spec: SplitTrainingSpec) -> bool:
 
 
 def _private_weights_stay(spec: SplitTrainingSpec) -> bool:
+    return spec.model.initialization is not Initialization.PRIVATE or _keeps_own_segments(spec)
+
+
+def _keeps_own_segments(spec: SplitTrainingSpec) -> bool:
     sequential = spec.schedule.sequential
     hands_on = sequential is not None and sequential.handoff is not HandOff.NONE
-    return spec.model.initialization is not Initialization.PRIVATE or not (hands_on or spec.schedule.averaging_at)
+    return not hands_on and spec.schedule.averaging_at is None
 
+
+def _warm_starts_are_alike(spec: SplitTrainingSpec) -> bool:
+    warm_starts = [client.data.warm_start if client.data is not None else None for client in spec.clients]
+    first = warm_starts[0]
+    alike = all(
+        (each.digest, each.parameters) == (first.digest, first.parameters)
+        if each is not None and first is not None
+        else each is first
+        for each in warm_starts
+    )
+    return _keeps_own_segments(spec) or alike
+
+
+_KEEPS_OWN_SEGMENTS = (
+    "self.schedule.mode == 'Joint'"
+    " || (has(self.schedule.sequential) && self.schedule.sequential.handoff == 'None')"
+    " || (has(self.schedule.parallel) && self.schedule.parallel.clientPolicy == 'Private')"
+    " || (has(self.schedule.splitFed) && self.schedule.splitFed.clientPolicy == 'Private')"
+)
+_FIRST = "self.clients[0].data.warmStart"
+_FIRST_IS_WARM = "has(self.clients[0].data) && has(self.clients[0].data.warmStart)"
 
 UPDATE_RULES = (
     Rule(
@@ -142,13 +167,22 @@ UPDATE_RULES = (
     ),
     Rule(
         "spec",
-        "self.model.initialization != 'Private' || self.schedule.mode == 'Joint'"
-        " || (has(self.schedule.sequential) && self.schedule.sequential.handoff == 'None')"
-        " || (has(self.schedule.parallel) && self.schedule.parallel.clientPolicy == 'Private')"
-        " || (has(self.schedule.splitFed) && self.schedule.splitFed.clientPolicy == 'Private')",
+        f"self.model.initialization != 'Private' || {_KEEPS_OWN_SEGMENTS}",
         "Private means that every client starts from weights of its own, and a segment that is handed on, summed or"
         " averaged has one start; use ClientsOnly, mode Joint, handoff None or clientPolicy Private",
         _private_weights_stay,
         ".model.initialization",
+    ),
+    Rule(
+        "spec",
+        f"{_KEEPS_OWN_SEGMENTS} || !self.clients.exists(c, has(c.data) && has(c.data.warmStart))"
+        f" || ({_FIRST_IS_WARM} && self.clients.all(c, has(c.data) && has(c.data.warmStart)"
+        f" && c.data.warmStart.digest == {_FIRST}.digest"
+        f" && (has(c.data.warmStart.parameters) ? c.data.warmStart.parameters : [])"
+        f" == (has({_FIRST}.parameters) ? {_FIRST}.parameters : [])))",
+        "clients that share one segment start from the same weights; give every client the same data.warmStart digest"
+        " and parameters, or none a warm start",
+        _warm_starts_are_alike,
+        ".clients",
     ),
 )

@@ -94,6 +94,7 @@ class ModelSpec(Document):
     """Values beside the cuts' own that may cross, such as skip connections: each is named on purpose."""
     initialization: Initialization = Initialization.CLIENTS_ONLY
     """Who can know the clients' first weights. ClientsOnly: drawn from a seed that only clients know. Shared: from
-    training.seed, which the server knows too (for proofs). Private: each client draws its own."""
+    training.seed, which the server knows too (for proofs). Private: each client draws its own, where clients have
+    segments of their own (mode Joint, handoff None)."""
     wire_plan_digest: Annotated[str, Field(max_length=71, pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
     """Pins what crosses: the digest that `splittraining plan --pin` writes. Empty means not pinned."""

@@ -118,6 +118,8 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     share = ModelShare(
         contract, owner=owner, source_path=document.source_path, device=device, shard=_find_shard(document)
     )
+    if document.data is not None:
+        share.start_from(document.data.warm_start, document.data_path)
     progress = Progress(monotonic_s)
     loss = contract.get_loss(document.party)
     engine = StepEngine(

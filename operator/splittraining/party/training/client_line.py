@@ -52,6 +52,16 @@ class ClientLine:
         start = self.names.index(self._holder)
         return self.names[start:] + self.names[:start]
 
+    def choose_keepers(self) -> list[str]:
+        """Returns who must keep weights so that none are lost: the holder of the one client segment, or everybody."""
+        return [self._holder] if self._hands_off else list(self.names)
+
+    def restart_from(self, keepers: Sequence[str]) -> None:
+        """Notes that the keepers went back to the weights they kept: these are the current ones now."""
+        if self._hands_off:
+            (self._holder,) = keepers
+            self._current = [self._holder]
+
     def recv(self, client: str, kind: type[M]) -> M:
         """Returns a client's next message, which must be of one kind.
 

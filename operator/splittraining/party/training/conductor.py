@@ -15,6 +15,7 @@ from splittraining.api.spec.schedule import HandOff as HandOffMode
 from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.training.alignment import check_row_counts, check_row_ids, fill_row_counts
 from splittraining.party.training.assembly import Assembly
+from splittraining.party.training.best_round import EvaluatedRound, RoundSelection
 from splittraining.party.training.client_line import ClientLine
 from splittraining.party.training.metrics import EvaluationSums, combine_evaluations
 from splittraining.party.training.relays import find_pairs
@@ -30,9 +31,11 @@ from splittraining.party.wire.orders import (
     Evaluated,
     Finish,
     Finished,
+    Keep,
     PeerCard,
     Prepare,
     Prepared,
+    Restore,
     SealedNotice,
 )
 
@@ -85,6 +88,8 @@ class Conductor:
         )
         self._tasks = self._side.tasks
         self._rounds = build_rounds(self._side)
+        self._selection = RoundSelection(assembly.contract.training.evaluation)
+        self._keepers: list[str] = []
         self._cards = {name: _require_card(name, hellos[name]) for name in self._clients}
 
     def run(self) -> None:
@@ -107,7 +112,9 @@ class Conductor:
             seconds = self._monotonic_s() - started_s
             record = {"round": round_number, "step": self._side.step, "seconds": seconds, "evaluated": evaluated}
             self._telemetry.record_round(record, metrics)
-        self._finish()
+            if self._is_over(EvaluatedRound(round_number, self._side.step), metrics, is_evaluated=bool(evaluated)):
+                break
+        self._finish(EvaluatedRound(round_number, self._side.step))
 
     # --- before the first step ----------------------------------------------------------------------------------------
 
@@ -200,18 +207,47 @@ class Conductor:
             return {EVERYBODY: self._side.test_rows[self._clients[0]]}
         return {name: rows for name, rows in self._side.test_rows.items() if rows}
 
-    def _finish(self) -> None:
-        """Gives every institution its final weights, and lets all write them."""
+    def _is_over(self, done: EvaluatedRound, metrics: Mapping[str, float], *, is_evaluated: bool) -> bool:
+        """Compares an evaluated round with the best one, has it kept if it is better, and says whether to end here."""
+        if not is_evaluated:
+            return False
+        if self._selection.observe(done, metrics) and self._selection.keeps_best:
+            self._keepers = self._line.choose_keepers()
+            self._assembly.share.keep_weights(done.round)
+            for name in self._keepers:
+                self._links[name].send_control(Keep(round=done.round))
+        if not self._selection.is_over(done.round) or done.round == self._document.rounds:
+            return False
+        self._telemetry.record_early_stop(round_number=done.round, step=done.step)
+        return True
+
+    def _go_back_to_best(self, last: EvaluatedRound) -> EvaluatedRound:
+        """Restores the best round where that is the result; returns the round whose weights now are everybody's."""
+        best = self._selection.best
+        if not self._selection.keeps_best or best is None:
+            return last
+        self._telemetry.record_kept_round(best.round)
+        if best != last:
+            self._assembly.share.restore_weights(best.round)
+            for name in self._keepers:
+                self._links[name].send_control(Restore(round=best.round))
+            self._line.restart_from(self._keepers)
+        return best
+
+    def _finish(self, last: EvaluatedRound) -> None:
+        """Gives every institution the same final weights, and lets all write them."""
         self._telemetry.enter(PartyState.FINISHING, active_party="")
+        kept = self._go_back_to_best(last)
         self._rounds.prepare_finish()
         for name in self._clients:
-            self._links[name].send_control(Finish(step=self._side.step))
+            self._links[name].send_control(Finish(step=kept.step, round=kept.round))
         self._assembly.share.write_result(
             Path(self._document.output_path) / "result",
             party=self._document.party,
             contract_digest=self._document.contract_digest,
             generation=self._document.generation,
-            step=self._side.step,
+            step=kept.step,
+            round_number=kept.round,
         )
         for name in self._clients:
             self._line.recv(name, Finished)

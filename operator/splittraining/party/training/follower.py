@@ -33,10 +33,12 @@ from splittraining.party.wire.orders import (
     Finished,
     HandOff,
     HandOffDone,
+    Keep,
     ParallelTurn,
     PeerCard,
     Prepare,
     Prepared,
+    Restore,
     SealedNotice,
     TakeOver,
     Turn,
@@ -106,17 +108,15 @@ class Follower:
                     self._train_in_parallel(order)
                 case AverageWeights():
                     self._average(order)
-                case HandOff():
-                    self._hand_off(order)
-                case SealedNotice() if self._peers is None:
-                    self._take_over(self._link, order)
-                case TakeOver() if self._peers is not None:
-                    self._take_over_directly(self._peers.get_incoming(order.sender), order)
+                case Keep() | Restore():
+                    self._select(order)
+                case HandOff() | SealedNotice() | TakeOver():
+                    self._move_segment(order)
                 case Finish():
                     self._finish(order)
                     return
                 case _:
-                    raise _refuse(order, "an order to train, evaluate, average, hand off or finish")
+                    raise _refuse(order, "an order to train, evaluate, keep, restore, average, hand off or finish")
 
     def _prepare(self) -> None:
         cards = []
@@ -132,6 +132,8 @@ class Follower:
         secret = self._agree_on_secret(order)
         if self._assembly.contract.model.initialization is Initialization.CLIENTS_ONLY:
             self._assembly.share.initialize(secret.initialization_seed)
+        elif self._assembly.contract.model.initialization is Initialization.PRIVATE:
+            self._assembly.share.initialize(ClientSecret(self._entropy(SECRET_BYTES)).initialization_seed)
         self._links |= open_relayed_links(
             self._link,
             self._mail,
@@ -255,6 +257,24 @@ class Follower:
         sums = metrics.summary().as_texts() if self._assembly.engine.computes_loss else ()
         self._link.send_control(Evaluated(rows=rows, sums=sums))
 
+    def _select(self, order: Keep | Restore) -> None:
+        if isinstance(order, Keep):
+            self._assembly.share.keep_weights(order.round)
+        else:
+            self._assembly.share.restore_weights(order.round)
+
+    def _move_segment(self, order: HandOff | SealedNotice | TakeOver) -> None:
+        """Hands the client segment on or takes it over, through the server or past it as the contract says."""
+        match order:
+            case HandOff():
+                self._hand_off(order)
+            case SealedNotice() if self._peers is None:
+                self._take_over(self._link, order)
+            case TakeOver() if self._peers is not None:
+                self._take_over_directly(self._peers.get_incoming(order.sender), order)
+            case _:
+                raise _refuse(order, "a hand-off that takes the way that the contract says")
+
     def _hand_off(self, order: HandOff) -> None:
         data = self._assembly.share.export_state(step=order.step, weights_only=order.weights_only)
         link = self._link if self._peers is None else self._peers.get_outgoing(order.recipient)
@@ -283,6 +303,7 @@ class Follower:
             contract_digest=self._document.contract_digest,
             generation=self._document.generation,
             step=order.step,
+            round_number=order.round,
         )
         self._link.send_control(Finished(manifest_digest=digest))
 

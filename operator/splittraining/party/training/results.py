@@ -44,6 +44,7 @@ def build_manifest(
     step: int,
     also_named: Mapping[str, str] | None = None,
     not_persistent: Sequence[str] = (),
+    round_number: int = 0,
 ) -> ResultManifest:
     """Builds the manifest of a party's tensors."""
     return ResultManifest(
@@ -51,6 +52,7 @@ def build_manifest(
         contract_digest=contract_digest,
         generation=generation,
         step=step,
+        round=round_number,
         torch_version=torch.__version__,
         tensors={name: compute_tensor_digest(tensor) for name, tensor in sorted(tensors.items())},
         also_named=dict(also_named or {}),

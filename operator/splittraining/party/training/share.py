@@ -12,12 +12,14 @@ from splittraining.api.base import compute_digest
 from splittraining.api.contract import Contract
 from splittraining.api.errors import ContractMismatch
 from splittraining.api.plan_report import PlanReport
+from splittraining.api.spec.data import WarmStartSpec
 from splittraining.api.spec.update import ClippingMode
 from splittraining.api.wire_plan import WirePlan
 from splittraining.party.model.build import build_model
 from splittraining.party.model.cut import CutModel
 from splittraining.party.model.topology import cut_for_contract
 from splittraining.party.training.averaging import Outline, pack_tensors, unpack_tensors
+from splittraining.party.training.best_round import KeptWeights
 from splittraining.party.training.clipping import find_dtype
 from splittraining.party.training.optimizer import (
     build_optimizer,
@@ -30,6 +32,7 @@ from splittraining.party.training.results import build_manifest, write_result
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
 from splittraining.party.training.stage import StageRunner
 from splittraining.party.training.updates import Updates, add_training_notes
+from splittraining.party.training.warm_start import load_warm_start
 
 
 class ModelShare:
@@ -55,9 +58,12 @@ class ModelShare:
     ) -> None:
         self._contract = contract
         self._source_path = source_path
+        self._kept = KeptWeights()
+        self._warm: dict[str, torch.Tensor] = {}
         model = build_model(contract.model, seed=contract.training.seed, source_path=source_path)
         freeze_parameters(model, contract.training.freeze)  # before tracing, which finds what needs no gradient
         check_parameter_groups(contract.training, model)
+        self._state_names = frozenset(model.state_dict())
         cut = cut_for_contract(model, contract)
         self.wire_plan: WirePlan = cut.wire_plan
         self.report: PlanReport = add_training_notes(cut.report, contract.training)
@@ -105,6 +111,30 @@ class ModelShare:
             for name, tensor in own.items():
                 if name in fresh:  # buffers that are not persistent keep what the constructor gave them
                     tensor.copy_(fresh[name])
+        self._apply_warm_start()
+
+    def start_from(self, warm_start: WarmStartSpec | None, root: str) -> None:
+        """Takes first weights from a file; they stay first weights however often the others are drawn anew.
+
+        Args:
+            warm_start: Path, digest and choice; None for none.
+            root: Folder that the path is relative to.
+
+        Raises:
+            ContractMismatch: if it is another file than the contract names.
+            DataInvalid: if it cannot be read or does not fit.
+        """
+        if warm_start is None:
+            return
+        own = {name: tensor for name, tensor in self._list_tensors().items() if name in self._state_names}
+        self._warm = load_warm_start(warm_start, root, own=own, known=self._state_names)
+        self._apply_warm_start()
+
+    @torch.no_grad()
+    def _apply_warm_start(self) -> None:
+        tensors = self._list_tensors()
+        for name, first in self._warm.items():
+            tensors[name].copy_(first)
 
     def export_state(self, *, step: int, weights_only: bool) -> bytes:
         """Returns the share's state as bytes for another client."""
@@ -142,13 +172,30 @@ class ModelShare:
         for name, tensor in unpack_tensors(data, like=own, whole=True).items():
             own[name].copy_(tensor)
 
+    def keep_weights(self, round_number: int) -> None:
+        """Keeps a copy of parameters and buffers, in place of an earlier one."""
+        self._kept.keep(round_number, self._list_tensors())
+
+    def restore_weights(self, round_number: int) -> None:
+        """Goes back to the copy.
+
+        Raises:
+            ProtocolViolation: if it is of another round.
+        """
+        self._kept.restore(round_number, self._list_tensors())
+
+    def _list_tensors(self) -> dict[str, torch.Tensor]:
+        return {**self.parameters, **self.buffers}
+
     def count_state_bytes(self) -> int:
         """Returns an upper bound of what a packed state of this share can hold, for bounding what is taken in."""
         return self.outline.count_state_bytes()
 
-    def write_result(self, folder: Path, *, party: str, contract_digest: str, generation: int, step: int) -> str:
+    def write_result(
+        self, folder: Path, *, party: str, contract_digest: str, generation: int, step: int, round_number: int
+    ) -> str:
         """Writes segments and manifest, and returns the manifest's digest."""
-        tensors: dict[str, torch.Tensor] = {**self.parameters, **self.buffers}
+        tensors = self._list_tensors()
         manifest = build_manifest(
             tensors,
             party=party,
@@ -157,6 +204,7 @@ class ModelShare:
             step=step,
             also_named=self._also_named,
             not_persistent=self._not_persistent,
+            round_number=round_number,
         )
         write_result(folder, tensors, manifest)
         return compute_digest(manifest.model_dump(mode="json", by_alias=True))

@@ -131,6 +131,21 @@ class Telemetry:
             self._fields["round"] = record["round"]
             self._send(self._report.state, urgent=True)
 
+    def record_early_stop(self, *, round_number: int, step: int) -> None:
+        """Announces that no further round is trained: the steps done are all there will be."""
+        rounds = self._report.rounds
+        self._metrics.append({"kind": "stop", "round": round_number, "step": step, "rounds": rounds})
+        _LOG.info("early stopping: no more rounds after %d of %d", round_number, rounds)
+        with self._lock:
+            self._fields |= {"stopped_early": True, "steps": step}
+
+    def record_kept_round(self, round_number: int) -> None:
+        """Notes whose weights are the result, where that is the best round."""
+        self._metrics.append({"kind": "kept", "round": round_number})
+        _LOG.info("the result is the weights of round %d, the best one", round_number)
+        with self._lock:
+            self._fields["kept_round"] = round_number
+
     def finish(self) -> None:
         """Announces success and ends the reports."""
         self._close(PartyState.SUCCEEDED)

@@ -166,6 +166,20 @@ class Evaluated(Message):
     sums: Annotated[tuple[tuple[str, str], ...], Field(max_length=32)] = ()
 
 
+class Keep(Message):
+    """Conductor to client: keep a copy of your weights as they are, in place of any earlier one."""
+
+    type: Literal["Keep"] = "Keep"
+    round: Annotated[int, _COUNT]
+
+
+class Restore(Message):
+    """Conductor to client, before Finish: go back to the weights that you kept of this round."""
+
+    type: Literal["Restore"] = "Restore"
+    round: Annotated[int, _COUNT]
+
+
 class HandOff(Message):
     """Conductor to the client that holds the current weights: seal them to `recipient`."""
 
@@ -197,6 +211,8 @@ class Finish(Message):
 
     type: Literal["Finish"] = "Finish"
     step: Annotated[int, _COUNT]
+    round: Annotated[int, _COUNT] = 0
+    """The round whose weights these are."""
 
 
 class Finished(Message):
@@ -220,6 +236,8 @@ ORDERS: tuple[type[Message], ...] = (
     WeightsAveraged,
     Evaluate,
     Evaluated,
+    Keep,
+    Restore,
     HandOff,
     TakeOver,
     HandOffDone,

@@ -106,6 +106,8 @@ def test_a_pinned_wire_plan_is_held_to() -> None:
 
 def test_what_is_written_is_the_owners_alone(tmp_path: Path) -> None:
     share = a_share("server")
-    digest = share.write_result(tmp_path, party="server", contract_digest="sha256:1", generation=1, step=3)
+    digest = share.write_result(
+        tmp_path, party="server", contract_digest="sha256:1", generation=1, step=3, round_number=2
+    )
     assert digest.startswith("sha256:")
     assert {path.name for path in tmp_path.iterdir()} == {"segments.safetensors", "manifest.json"}
