@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from splittraining.api.errors import NotSupported
-from splittraining.api.spec.client import ClientSpec
-from splittraining.api.spec.data import DataFormat, DataSpec
 from splittraining.api.spec.model import Initialization
 from splittraining.api.spec.operation import CheckpointSpec, OnClientLoss
 from splittraining.api.spec.schedule import HandOff, ScheduleMode
@@ -16,7 +12,6 @@ from splittraining.api.spec.training import NumericsMode
 TOPOLOGIES = (Topology.VANILLA, Topology.U_SHAPED, Topology.VERTICAL)
 SCHEDULES = (ScheduleMode.SEQUENTIAL, ScheduleMode.JOINT)
 HAND_OFFS = (HandOff.VIA_SERVER, HandOff.NONE)
-FORMATS = (DataFormat.NPZ, DataFormat.CSV)
 INITIALIZATIONS = (Initialization.CLIENTS_ONLY, Initialization.SHARED)
 NUMERICS = (NumericsMode.EXACT,)
 RUN_MODES = (RunMode.TRAIN,)
@@ -56,9 +51,6 @@ def find_unsupported(spec: SplitTrainingSpec, *, in_cluster: bool = False) -> li
     ):
         if is_given:
             found.append(NotSupported(f"{path} is given, and {feature}", remedy=f"leave {path} out"))
-    for path, data in _iterate_data(spec.clients, spec.server.data):
-        if data.format is not None:
-            found.append(_refuse(f"{path}.format", data.format, FORMATS, or_else="a loader of your own (data.loader)"))
     return [error for error in found if error is not None]
 
 
@@ -67,20 +59,11 @@ def _is_only_a_volume(checkpoint: CheckpointSpec) -> bool:
     return checkpoint.volume is not None and checkpoint == CheckpointSpec(volume=checkpoint.volume)
 
 
-def _iterate_data(clients: Iterable[ClientSpec], server: DataSpec | None) -> Iterable[tuple[str, DataSpec]]:
-    for index, client in enumerate(clients):
-        if client.data is not None:
-            yield f"spec.clients[{index}].data", client.data
-    if server is not None:
-        yield "spec.server.data", server
-
-
-def _refuse(path: str, given: str, supported: tuple[str, ...], *, or_else: str = "") -> NotSupported | None:
+def _refuse(path: str, given: str, supported: tuple[str, ...]) -> NotSupported | None:
     if given in supported:
         return None
-    usable = ", ".join(supported) + (f", or {or_else}" if or_else else "")
     return NotSupported(
         f"{path}: {given} is not in this version",
-        allowed=usable,
+        allowed=", ".join(supported),
         remedy="use one of these; README.md has the table of what works today",
     )
