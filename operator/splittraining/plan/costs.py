@@ -31,13 +31,13 @@ PARAMETER_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class ClientCost:
-    """Payload that one client sends and receives in one round, in bytes; None where rows are not known."""
+    """Payload that one client sends and receives in one round, in bytes; None where it is not known."""
 
     client: str
     training: int | None
     labels: int | None
     evaluation: int | None
-    hand_off: int
+    hand_off: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,14 @@ def sum_bytes_of(links: Mapping[Link, int], parties: Iterable[str]) -> int:
     return sum(size for link, size in links.items() if len(inside & set(link)) == 1)
 
 
-def compute_hand_off_bytes(report: PlanReport, spec: SplitTrainingSpec, client: str) -> int:
+def compute_hand_off_bytes(report: PlanReport, spec: SplitTrainingSpec, client: str) -> int | None:
     """Returns what one client's segment weighs in a round's moves between clients, in bytes, sent and received.
 
-    The round of a long training is meant: in the very first one nobody hands anything to the first client.
+    The round of a long training is meant: in the very first one nobody hands anything to the first client. None for a
+    schedule whose moves are not written down here.
     """
-    return _WEIGHT_MOVES[spec.schedule.mode](report, spec, _find_owner(spec, client))
+    moves = _WEIGHT_MOVES.get(spec.schedule.mode)
+    return None if moves is None else moves(report, spec, _find_owner(spec, client))
 
 
 def compute_alternatives(report: PlanReport, spec: SplitTrainingSpec, train_rows: Mapping[str, int]) -> Alternatives:
@@ -128,9 +130,9 @@ def compute_break_even(report: PlanReport, spec: SplitTrainingSpec, train_rows: 
     """Computes both sides of the break-even with federated averaging of one local epoch a round.
 
     Returns:
-        None while the rows of a client are not known.
+        None for another schedule than Sequential, and while the rows of a client are not known.
     """
-    if any(client.name not in train_rows for client in spec.clients):
+    if spec.schedule.sequential is None or any(client.name not in train_rows for client in spec.clients):
         return None
     rows = sum(train_rows[client.name] for client in spec.clients)
     links = select_values(report.wire_plan, labels=False).compute_link_bytes(1)
