@@ -106,7 +106,10 @@ def _list_stages(topology: Topology) -> tuple[nn.Module, list[StageSpec], list[t
 
 
 def _build_multi_task() -> tuple[PlanReport, Sequence[int]]:
-    """Two branches, a trunk, and a head with a loss at each of two clients."""
+    """Two branches, a trunk, and a head with a loss at each of two clients.
+
+    The trunk's value stands here once per label party, since each one's gradient goes straight back to the server.
+    """
     segments = [
         ("imaging", 144, "image_tower"),
         ("laboratory", 24, "blood_tower"),
@@ -114,7 +117,7 @@ def _build_multi_task() -> tuple[PlanReport, Sequence[int]]:
         ("cardiology", 26, "heart_head"),
         ("oncology", 13, "tumor_head"),
     ]
-    values = [("image_tower", 16, 0, (2,)), ("blood_tower", 4, 1, (2,)), ("trunk", 12, 2, (3, 4))]
+    values = [("image_tower", 16, 0, (2,)), ("blood_tower", 4, 1, (2,)), ("trunk", 12, 2, (3,)), ("trunk", 12, 2, (4,))]
     plan = WirePlan(
         stages=tuple(Stage(index=index, owner=owner) for index, (owner, _, _) in enumerate(segments)),
         loss_stage=len(segments) - 1,

@@ -66,8 +66,9 @@ class RowTransform:
             )
         columns = batch.inputs if batch.label is None else {**batch.inputs, LABEL: batch.label}
         before = _get_global_states()
+        # The batch is a copy of stored rows already, so that a function may write into what it gets.
         rows = [
-            self._transform({name: tensor[place].clone() for name, tensor in columns.items()}, epoch, int(index))
+            self._transform({name: tensor[place] for name, tensor in columns.items()}, epoch, int(index))
             for place, index in enumerate(indices)
         ]
         if not _are_equal(before, _get_global_states()):
