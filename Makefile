@@ -192,6 +192,7 @@ golden: setup ## Write the expected outputs under tests/golden anew; read the di
 .PHONY: docs
 docs: setup ## Write the tables in docs/ that come from code
 	$(BIN)/python docs/render_tables.py
+	$(BIN)/python docs/render_topologies.py
 
 .PHONY: verify
 verify: crds golden docs ## Write everything that is generated and fail where that changes a file

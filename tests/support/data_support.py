@@ -33,6 +33,7 @@ class AParty:
         self._inputs: list[tuple[DataInput, InputSpec]] = []
         self._label: tuple[DataLabel, LabelSpec] | None = None
         self._id_column: str | None = None
+        self._classes: tuple[str, ...] = ()
 
     def with_npz(self, **arrays: Any) -> AParty:
         np.savez(self.root / self.path, **arrays)
@@ -75,6 +76,10 @@ class AParty:
         self._id_column = column
         return self
 
+    def with_classes(self, *names: str) -> AParty:
+        self._classes = names
+        return self
+
     def load(self, *, extra_inputs: Sequence[InputSpec] = ()) -> Dataset:
         spec = DataSpec(
             format=self._format,
@@ -84,6 +89,7 @@ class AParty:
             inputs=tuple(given for given, _ in self._inputs),
             label=None if self._label is None else self._label[0],
             id_column=self._id_column,
+            classes=self._classes,
         )
         return load_dataset(
             spec,

@@ -16,3 +16,15 @@ def load(path: str, suffix: str, scale: float = 1.0) -> dict[str, np.ndarray | T
 def compute_loss(output: Tensor, label: Tensor, *, temperature: float = 1.0) -> Tensor:
     """Cross entropy over softened outputs."""
     return torch.nn.functional.cross_entropy(output / temperature, label)
+
+
+def add_noise(row: dict[str, Tensor], generator: torch.Generator, *, scale: float) -> dict[str, Tensor]:
+    """Adds noise from the row's own generator."""
+    x = row["x"]
+    return {**row, "x": x + scale * torch.randn(x.shape, generator=generator)}
+
+
+def add_global_noise(row: dict[str, Tensor], generator: torch.Generator, *, scale: float) -> dict[str, Tensor]:
+    """Adds noise that nobody can repeat: what a party must refuse."""
+    del generator
+    return {**row, "x": row["x"] + scale * torch.randn(row["x"].shape)}

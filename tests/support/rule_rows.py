@@ -458,6 +458,31 @@ DATA_ROWS = (
         },
         accepted={"a server with a format": LABELED_SERVER, "a server without data": VANILLA},
     ),
+    *_rows(
+        "spec.clients[].data",
+        "classes name the folders",
+        refused={
+            "class folders of an NPZ file": VANILLA.with_value("spec.clients.0.data.classes", ["benign"]),
+            "class folders of a loader": VANILLA.without("spec.clients.0.data.format")
+            .with_value("spec.clients.0.data.loader", LOADER)
+            .with_value("spec.clients.0.data.classes", ["benign"]),
+        },
+        accepted={
+            "no class folders": VANILLA,
+            "an empty list of class folders": VANILLA.with_value("spec.clients.0.data.classes", []),
+            "class folders of an ImageFolder": VANILLA.with_value(
+                "spec.clients.0.data.format", "ImageFolder"
+            ).with_value("spec.clients.0.data.classes", ["benign", "malignant"]),
+        },
+    ),
+    *_rows(
+        "spec.server.data",
+        "classes name the folders",
+        refused={
+            "class folders of a server's NPZ file": LABELED_SERVER.with_value("spec.server.data.classes", ["benign"])
+        },
+        accepted={"a server without class folders": LABELED_SERVER, "no server's data": VANILLA},
+    ),
     *(
         row
         for place, training in (

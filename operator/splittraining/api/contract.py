@@ -15,7 +15,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from splittraining.api.base import Document, compute_digest
-from splittraining.api.spec.data import DataInput, DataLabel
+from splittraining.api.spec.data import DataInput, DataLabel, TransformSpec
 from splittraining.api.spec.model import CutPoint, LabelSpec, ModelSpec
 from splittraining.api.spec.schedule import ScheduleSpec
 from splittraining.api.spec.split_training import Topology
@@ -77,6 +77,10 @@ class ContractParty(Document):
     """Column that identifies a row, in a Joint schedule."""
     warm_start: ContractWarmStart | None = None
     """Weights that its layers start from, where they come from a file."""
+    classes: Annotated[tuple[str, ...], Field(max_length=1024)] = ()
+    """Class folders of its images in the order of their labels: what the numbers of its labels mean."""
+    transform: TransformSpec | None = None
+    """Its function that changes training rows; the code is in the model's source."""
 
     @property
     def holds_data(self) -> bool:

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from splittraining.api.errors import NotSupported
-from splittraining.api.spec.client import ClientSpec
-from splittraining.api.spec.data import DataFormat, DataSpec
-from splittraining.api.spec.model import Initialization
 from splittraining.api.spec.operation import CheckpointSpec, OnClientLoss
-from splittraining.api.spec.schedule import ScheduleMode
-from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec, Topology
+from splittraining.api.spec.split_training import RunMode, SplitTrainingSpec
 from splittraining.api.spec.training import NumericsMode
 
-TOPOLOGIES = tuple(Topology)
-
-SCHEDULES = (ScheduleMode.SEQUENTIAL, ScheduleMode.JOINT)
-
-FORMATS = (DataFormat.NPZ, DataFormat.CSV)
-INITIALIZATIONS = tuple(Initialization)
 NUMERICS = (NumericsMode.EXACT,)
-
 RUN_MODES = (RunMode.TRAIN,)
-
 ON_CLIENT_LOSS = (OnClientLoss.WAIT, OnClientLoss.FAIL)
-
 """Here a lost client always ends the run by name; Wait is the default, so that it cannot be refused."""
 
 
@@ -36,9 +21,6 @@ def find_unsupported(spec: SplitTrainingSpec, *, in_cluster: bool = False) -> li
         in_cluster: Whether an operator runs it: only an operator suspends, and keeps deadlines.
     """
     found = [
-        _refuse("spec.topology", spec.topology, TOPOLOGIES),
-        _refuse("spec.schedule.mode", spec.schedule.mode, SCHEDULES),
-        _refuse("spec.model.initialization", spec.model.initialization, INITIALIZATIONS),
         _refuse("spec.training.numerics.mode", spec.training.numerics.mode, NUMERICS),
         _refuse("spec.mode", spec.mode, RUN_MODES),
         _refuse("spec.faultTolerance.onClientLoss", spec.fault_tolerance.on_client_loss, ON_CLIENT_LOSS),
@@ -58,9 +40,6 @@ def find_unsupported(spec: SplitTrainingSpec, *, in_cluster: bool = False) -> li
     ):
         if is_given:
             found.append(NotSupported(f"{path} is given, and {feature}", remedy=f"leave {path} out"))
-    for path, data in _iterate_data(spec.clients, spec.server.data):
-        if data.format is not None:
-            found.append(_refuse(f"{path}.format", data.format, FORMATS, or_else="a loader of your own (data.loader)"))
     return [error for error in found if error is not None]
 
 
@@ -69,20 +48,11 @@ def _is_only_a_volume(checkpoint: CheckpointSpec) -> bool:
     return checkpoint.volume is not None and checkpoint == CheckpointSpec(volume=checkpoint.volume)
 
 
-def _iterate_data(clients: Iterable[ClientSpec], server: DataSpec | None) -> Iterable[tuple[str, DataSpec]]:
-    for index, client in enumerate(clients):
-        if client.data is not None:
-            yield f"spec.clients[{index}].data", client.data
-    if server is not None:
-        yield "spec.server.data", server
-
-
-def _refuse(path: str, given: str, supported: tuple[str, ...], *, or_else: str = "") -> NotSupported | None:
+def _refuse(path: str, given: str, supported: tuple[str, ...]) -> NotSupported | None:
     if given in supported:
         return None
-    usable = ", ".join(supported) + (f", or {or_else}" if or_else else "")
     return NotSupported(
         f"{path}: {given} is not in this version",
-        allowed=usable,
+        allowed=", ".join(supported),
         remedy="use one of these; README.md has the table of what works today",
     )

@@ -114,7 +114,9 @@ def _add_plan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_manifest(parser)
     _add_volumes(parser)
     parser.add_argument("--pin", action="store_true", help="write the plan's digest into the manifest")
-    parser.add_argument("--json", action="store_true", help="print the plan report as JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the plan report as JSON")
+    form.add_argument("--diagram", action="store_true", help="print a picture of the plan, as Mermaid text")
     parser.set_defaults(module="plan_command")
 
 

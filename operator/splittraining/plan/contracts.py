@@ -50,6 +50,8 @@ def _build_party(training: SplitTraining, name: str, default_image: str) -> Cont
         inputs=data.inputs if data else (),
         label=data.label if data else None,
         id_column=(data.id_column or "") if data else "",
+        classes=data.classes if data else (),
+        transform=data.transform if data else None,
         warm_start=_build_warm_start(data),
     )
 

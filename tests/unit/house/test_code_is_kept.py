@@ -14,8 +14,8 @@ from support.house_support import ROOT, SOURCE, list_files, list_modules, name_o
 
 CHARTERS = [path for path in list_modules() if path.name == "__init__.py"]
 LONGEST_MODULE = 400
-HEAVY = ("torch", "grpc", "numpy", "safetensors", "cryptography", "aiohttp", "yaml", "rich")
-PARTYS_OWN = ("torch", "grpc", "numpy", "safetensors")
+HEAVY = ("torch", "grpc", "numpy", "safetensors", "pyarrow", "PIL", "cryptography", "aiohttp", "yaml", "rich")
+PARTYS_OWN = ("torch", "grpc", "numpy", "safetensors", "pyarrow", "PIL")
 
 # What may stand in no file: the folder it was written in, and where packages came from. A lock says what, never from
 # where.

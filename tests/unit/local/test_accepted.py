@@ -2,15 +2,18 @@ import io
 import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
+from pyarrow import parquet
+from safetensors.numpy import save_file
 
 from splittraining.api.errors import NotSupported, SpecInvalid
 from splittraining.api.resource import parse_split_training
 from splittraining.api.usage import UsageInvalid
 from splittraining.local.accepted import ManifestInvalid, accept_manifest, list_claims
 from splittraining.local.manifest import load_manifest
-from splittraining.local.row_counts import count_train_rows
+from splittraining.local.row_counts import count_test_rows, count_train_rows
 from support.local_support import build_manifest_document
 
 CODE = {"kind": "ConfigMap", "metadata": {"name": "code"}, "data": {"model.py": "x = 1\n", "notes.md": "hi"}}
@@ -88,6 +91,47 @@ def test_rows_of_a_csv_are_its_lines_without_the_names(tmp_path):
     document["spec"]["clients"][0]["data"] |= {"format": "CSV", "train": {"path": "train.csv"}}
     training = parse_split_training(document)
     assert count_train_rows(training, {"claim-st-mary": tmp_path}) == {"st-mary": 2}
+
+
+IMAGES = ("a/1.png", "a/2.png", "b/1.png")
+
+
+def write_parquet(folder):
+    columns = {f"c{number}": [[1.0]] * 70 for number in range(20)} | {"x": range(70), "when": [None] * 70}
+    parquet.write_table(pa.table(columns), folder / "train", row_group_size=32)
+
+
+def write_safetensors(folder):
+    save_file({"other": np.zeros(9), "x": np.zeros((7, 4)), "y": np.zeros(7)}, folder / "train")
+
+
+def write_images(folder):
+    for name in (*IMAGES, ".hidden/1.png", "a/.hidden"):
+        (folder / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "train" / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("file_format", "write", "rows"),
+    [("Parquet", write_parquet, 70), ("SafeTensors", write_safetensors, 7), ("ImageFolder", write_images, 3)],
+)
+def test_rows_of_the_other_formats_are_counted_without_their_libraries(tmp_path, file_format, write, rows):
+    write(tmp_path)
+    document = build_manifest_document()
+    document["spec"]["clients"][0]["data"] |= {"format": file_format, "train": {"path": "train"}}
+    training = parse_split_training(document)
+    assert count_train_rows(training, {"claim-st-mary": tmp_path}) == {"st-mary": rows}
+    assert count_test_rows(training, {"claim-st-mary": tmp_path}) == {"st-mary": 0}
+
+
+@pytest.mark.parametrize("file_format", ["Parquet", "SafeTensors", "ImageFolder"])
+@pytest.mark.parametrize("content", [b"", b"junk of some length", bytes(8) + b"PAR1", b"\x19\x1c\x02\0\0\0PAR1"])
+def test_what_is_no_file_of_its_format_is_left_to_the_run(tmp_path, file_format, content):
+    (tmp_path / "train").write_bytes(content)
+    document = build_manifest_document()
+    document["spec"]["clients"][0]["data"] |= {"format": file_format, "train": {"path": "train"}}
+    counted = count_train_rows(parse_split_training(document), {"claim-st-mary": tmp_path})
+    assert counted in ({}, {"st-mary": 0})
 
 
 def build_zip(name: str, content: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from splittraining.api.rules.rule import Rule, list_data
 from splittraining.api.spec.client import ClientSpec
-from splittraining.api.spec.data import DataSpec
+from splittraining.api.spec.data import DataFormat, DataSpec
 from splittraining.api.spec.schedule import ScheduleMode
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
 
@@ -76,6 +76,13 @@ _FORMAT_OR_LOADER = (
     lambda data: data is None or (data.format is None) != (data.loader is None),
 )
 
+_CLASSES_OF_FOLDERS = (
+    "!has(self.classes) || size(self.classes) == 0 || (has(self.format) && self.format == 'ImageFolder')",
+    "classes name the folders of an ImageFolder; remove data.classes, or set format: ImageFolder",
+    lambda data: data is None or not data.classes or data.format is DataFormat.IMAGE_FOLDER,
+    ".classes",
+)
+
 _STAYS_BELOW = (
     "!self.path.matches('(^|/)[.][.](/|$)')",
     "a path stays inside its volume; remove the .. from it, or name another claim",
@@ -93,6 +100,8 @@ DATA_RULES = (
     ),
     Rule("spec.clients[].data", *_FORMAT_OR_LOADER),
     Rule("spec.server.data", *_FORMAT_OR_LOADER),
+    Rule("spec.clients[].data", *_CLASSES_OF_FOLDERS),
+    Rule("spec.server.data", *_CLASSES_OF_FOLDERS),
     Rule("spec.clients[].data.train", *_STAYS_BELOW),
     Rule("spec.clients[].data.test", *_STAYS_BELOW),
     Rule("spec.server.data.train", *_STAYS_BELOW),

@@ -11,6 +11,9 @@ from splittraining.api.base import Document
 from splittraining.api.spec.types import ATOMIC, Arguments, Column, Entrypoint, Identifier, ObjectName, RelativePath
 from splittraining.api.spec.update import ParameterPattern
 
+ClassFolder = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^./][^/]*$")]
+"""Name of a folder; it neither is hidden nor leaves its place."""
+
 Columns = Annotated[tuple[Column, ...], Field(min_length=1, max_length=4096, json_schema_extra=ATOMIC)]
 
 
@@ -29,6 +32,18 @@ class LoaderSpec(Document):
 
     entrypoint: Entrypoint
     """Import path of a function that takes a path and returns arrays by column name, such as `xray.data:load`."""
+    arguments: Arguments = {}
+    """Keyword arguments of the function, as strings; each is parsed by the parameter's annotation."""
+
+
+class TransformSpec(Document):
+    """A party's own function that changes each training row a little, differently in every epoch."""
+
+    entrypoint: Entrypoint
+    """Import path of a function in the model's source, such as `xray.augment:transform`. It is called as
+    `transform(row, generator)` with one row's tensors by the names of the inputs (and `label`, at a party that holds
+    it), and returns the same names with the same shapes and dtypes. All chance comes from `generator`, which depends on
+    the seed, the party, the epoch and the row alone."""
     arguments: Arguments = {}
     """Keyword arguments of the function, as strings; each is parsed by the parameter's annotation."""
 
@@ -104,3 +119,8 @@ class DataSpec(Document):
     """Column that identifies a row. Joint schedules order rows by it and check that all parties hold the same."""
     warm_start: WarmStartSpec | None = None
     """Weights that this party's layers start from; absent means as model.initialization says."""
+    classes: Annotated[tuple[ClassFolder, ...], Field(max_length=1024, json_schema_extra=ATOMIC)] = ()
+    """ImageFolder: names of the class folders, in the order of their labels from 0; a party may lack some of them, and
+    may have no other. Absent means all folders there are, sorted by name: then every party must have the same ones."""
+    transform: TransformSpec | None = None
+    """Keyed augmentation of the training rows; test rows stay as they are."""

@@ -60,6 +60,13 @@ def convert_column(column: Column, dtype: DType) -> torch.Tensor:
     return tensor
 
 
+def convert_to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    """Returns a tensor's numbers as NumPy holds them: it has no bfloat16, and float32 holds all of its numbers."""
+    held = tensor.detach().cpu()
+    array: npt.NDArray[Any] = (held.float() if held.dtype is torch.bfloat16 else held).numpy()
+    return array
+
+
 def _parse_texts(column: Column, dtype: DType) -> npt.NDArray[Any]:
     values = column.values
     if isinstance(values, np.ndarray):

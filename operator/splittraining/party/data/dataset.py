@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from splittraining.api.errors import DataInvalid, NotSupported
+from splittraining.api.errors import DataInvalid
 from splittraining.api.spec.data import DataFile, DataFormat, DataSpec
 from splittraining.api.spec.model import InputSpec, LabelSpec
 from splittraining.api.wire_plan import DType
@@ -22,7 +22,8 @@ from splittraining.party.data.csv_file import read_csv
 from splittraining.party.data.loader import read_by_loader
 from splittraining.party.data.npz_file import read_npz
 from splittraining.party.data.order import RowIndices
-from splittraining.party.data.table import Column
+from splittraining.party.data.safetensors_file import read_safetensors
+from splittraining.party.data.table import Column, ImageForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,10 @@ def load_dataset(
     Raises:
         DataInvalid: if a file, column or row is not what the manifest says; the message names it and shows no cell.
         ModelCodeFailed: if the party's own loader raises.
-        NotSupported: for a format that this version does not read.
     """
     wanted = _list_wanted(spec)
     with _explain_unreadable(spec, file):
-        columns = _read_columns(spec, file, root, loader, wanted)
+        columns = _read_columns(spec, file, root, loader, wanted, inputs)
     num_rows = _check_counts(list(columns.values()))
     declared = {given.name: given for given in inputs}
     held = {}
@@ -182,7 +182,12 @@ def _list_wanted(spec: DataSpec) -> list[str]:
 
 
 def _read_columns(
-    spec: DataSpec, file: DataFile, root: str, loader: Callable[[str], Any] | None, wanted: Sequence[str]
+    spec: DataSpec,
+    file: DataFile,
+    root: str,
+    loader: Callable[[str], Any] | None,
+    wanted: Sequence[str],
+    inputs: Sequence[InputSpec],
 ) -> dict[str, Column]:
     if ".." in PurePosixPath(file.path).parts:
         raise DataInvalid(f"the path {file.path!r} leaves the volume", allowed="a path below the volume's root")
@@ -194,12 +199,38 @@ def _read_columns(
             return read_npz(path, file.path, wanted)
         case DataFormat.CSV:
             return read_csv(path, file.path, wanted)
-        case _:
-            raise NotSupported(
-                f"data.format {spec.format} is not read by this version",
-                allowed="NPZ, CSV, or a loader of your own",
-                remedy="convert the files, or name a function under data.loader",
-            )
+        case DataFormat.SAFE_TENSORS:
+            return read_safetensors(path, file.path, wanted)
+        case DataFormat.PARQUET:
+            # Two large libraries that only parties with such files load.
+            from splittraining.party.data.parquet_file import read_parquet  # noqa: PLC0415
+
+            return read_parquet(path, file.path, wanted)
+        case DataFormat.IMAGE_FOLDER:
+            from splittraining.party.data.image_folder import read_image_folder  # noqa: PLC0415
+
+            form = _find_image_form(spec, inputs)
+            return read_image_folder(path, file.path, wanted, form=form, classes=spec.classes)
+        case None:
+            raise DataInvalid("data names neither a format nor a loader", remedy="name one of them")
+
+
+def _find_image_form(spec: DataSpec, inputs: Sequence[InputSpec]) -> ImageForm | None:
+    """Returns what the images have to become: an image can be one input only, and nothing else."""
+    takers = [given.name for given in spec.inputs if "image" in given.columns]
+    for name in takers:
+        declared = next((item for item in inputs if item.name == name), None)
+        if declared is None:
+            raise _refuse_input(name, {item.name: item for item in inputs})
+        if len(takers) == 1:
+            return ImageForm(declared.dtype, tuple(declared.shape))
+    if takers or spec.id_column == "image" or (spec.label is not None and "image" in spec.label.columns):
+        raise DataInvalid(
+            "data names the column 'image' of an ImageFolder where it cannot be read",
+            allowed="'image' as the one column of one input",
+            remedy="leave it out of the other inputs, data.label and data.idColumn",
+        )
+    return None
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
 
 from splittraining.api.errors import DataInvalid, ModelCodeFailed, SplitTrainingError
 from splittraining.party.allocations import is_allocation_failure
+from splittraining.party.data.conversion import convert_to_numpy
 from splittraining.party.data.table import Column, parse_array, refuse_missing, render_counted_row
 
 _ALLOWED = "a mapping from column names to NumPy arrays or tensors, each with one row per record"
@@ -52,7 +52,7 @@ def _take(loaded: Mapping[str, object], file: str, name: str) -> Column:
     if name not in loaded:
         raise refuse_missing(file, name, list(loaded))
     given = loaded[name]
-    values = parse_array(_convert_to_numpy(given) if isinstance(given, torch.Tensor) else given)
+    values = parse_array(convert_to_numpy(given) if isinstance(given, torch.Tensor) else given)
     if values is None:
         raise DataInvalid(
             f"{file}, column {name!r}: data.loader returned no array of rows of numbers or texts"
@@ -60,13 +60,6 @@ def _take(loaded: Mapping[str, object], file: str, name: str) -> Column:
             allowed=_ALLOWED,
         )
     return Column(file, name, values, render_counted_row)
-
-
-def _convert_to_numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    held = tensor.detach().cpu()
-    # NumPy has no bfloat16; float32 holds all of its numbers.
-    array: npt.NDArray[Any] = (held.float() if held.dtype is torch.bfloat16 else held).numpy()
-    return array
 
 
 def _render_place(error: Exception) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from splittraining.api.errors import DataInvalid
+from splittraining.api.wire_plan import DType
 
 _MAX_LISTED = 40
 """Columns that a message lists; a gene panel has thousands."""
@@ -44,6 +45,14 @@ class Column:
         """Builds the error that says what is wrong with this column, and in which row."""
         where = "" if row is None else f", {self.render_row(row)}"
         return DataInvalid(f"{self.file}, column {self.name!r}{where}: {what}", allowed=allowed, remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageForm:
+    """What an image has to become: the element type and shape of its input."""
+
+    dtype: DType
+    shape: tuple[int, ...]
 
 
 def render_counted_row(row: int) -> str:

@@ -14,6 +14,7 @@ from splittraining.api.spec.data import DataFile
 from splittraining.api.spec.schedule import ScheduleMode
 from splittraining.api.spec.training import LossSpec, NumericsMode
 from splittraining.api.wire_plan import CLIENT_OWNER
+from splittraining.party.data.augmentation import RowTransform
 from splittraining.party.data.dataset import Dataset, load_dataset
 from splittraining.party.data.row_ids import compute_row_ids_digest, order_by_id
 from splittraining.party.model.arguments import parse_arguments
@@ -41,6 +42,7 @@ class Assembly:
     device: torch.device
     fingerprint: dict[str, str]
     progress: Progress
+    transform: RowTransform | None = None
 
     @property
     def contract(self) -> Contract:
@@ -77,6 +79,7 @@ class Assembly:
             seed=self.contract.training.seed,
             client="" if self.is_joint else self.document.party,
             row_ids_key=row_ids_key if self.is_joint else None,
+            transform=self.transform if split == "train" else None,
         )
 
     def digest_ids(self, split: str, row_ids_key: bytes) -> str:
@@ -133,7 +136,18 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
         progress=progress,
     )
     fingerprint = compute_fingerprint(intra_op_threads=numerics.intra_op_threads, device=device)
-    return Assembly(document, share, engine, train, test, device, fingerprint, progress)
+    transform = _build_transform(document)
+    return Assembly(document, share, engine, train, test, device, fingerprint, progress, transform)
+
+
+def _build_transform(document: PartyDocument) -> RowTransform | None:
+    spec = None if document.data is None else document.data.transform
+    if spec is None:
+        return None
+    function = load_entrypoint(spec.entrypoint, document.source_path)
+    bound = partial(function, **parse_arguments(function, spec.arguments, num_given=2))
+    seed = document.contract.training.seed
+    return RowTransform(bound, entrypoint=spec.entrypoint, seed=seed, party=document.party)
 
 
 def _find_shard(document: PartyDocument) -> str:

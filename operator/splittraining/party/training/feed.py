@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from splittraining.party.data.augmentation import RowTransform
 from splittraining.party.data.dataset import Dataset
 from splittraining.party.data.order import RowIndices, compute_epoch_order
 from splittraining.party.data.row_ids import compute_row_ids_digest
@@ -23,6 +24,7 @@ class BatchFeed:
         seed: The training's seed.
         client: Whose order it is; empty in Joint, where all parties share one order.
         row_ids_key: Key of the digests in Joint, else None.
+        transform: What changes the training rows, or None.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class BatchFeed:
         seed: int,
         client: str,
         row_ids_key: bytes | None = None,
+        transform: RowTransform | None = None,
     ) -> None:
         self._dataset = dataset
         self._num_rows = num_rows
@@ -41,6 +44,7 @@ class BatchFeed:
         self._seed = seed
         self._client = client
         self._row_ids_key = row_ids_key
+        self._transform = transform
 
     def iterate_training(self, spans: Sequence[Span], *, first_step: int) -> Iterator[StepInput]:
         """Yields the step inputs of a turn, each epoch in its own keyed order."""
@@ -48,7 +52,7 @@ class BatchFeed:
         for span in spans:
             order = self._compute_order(span.epoch)
             for batch in range(span.first_batch, span.first_batch + span.num_batches):
-                yield self._build(order, batch, step=step, scope=f"train/{span.epoch}/{batch}")
+                yield self._build(order, batch, step=step, scope=f"train/{span.epoch}/{batch}", epoch=span.epoch)
                 step += 1
 
     def iterate_test(self, *, step: int) -> Iterator[StepInput]:
@@ -57,23 +61,31 @@ class BatchFeed:
         for batch in range(count_batches(self._num_rows, self._batch_size)):
             yield self._build(order, batch, step=step, scope=f"test/{batch}")
 
-    def take(self, indices: RowIndices, *, step: int, loss_share: float | None) -> StepInput:
-        """Returns the step input of rows that were chosen elsewhere."""
+    def take(self, indices: RowIndices, *, step: int, epoch: int, loss_share: float | None) -> StepInput:
+        """Returns the step input of training rows that were chosen elsewhere."""
         assert self._dataset is not None  # only a holder of rows is asked for some
-        taken = self._dataset.take(indices)
+        taken = self._take(self._dataset, indices, epoch=epoch)
         return StepInput(step, len(indices), taken.inputs, taken.label, loss_share=loss_share)
+
+    def _take(self, dataset: Dataset, indices: RowIndices, *, epoch: int | None) -> Dataset:
+        taken = dataset.take(indices)
+        if self._transform is None or epoch is None:
+            return taken
+        return self._transform.apply(taken, indices, epoch=epoch)
 
     def _compute_order(self, epoch: int) -> np.ndarray | None:
         if self._dataset is None:
             return None
         return compute_epoch_order(self._seed, self._client, epoch, self._num_rows)
 
-    def _build(self, order: np.ndarray | None, batch: int, *, step: int, scope: str) -> StepInput:
+    def _build(
+        self, order: np.ndarray | None, batch: int, *, step: int, scope: str, epoch: int | None = None
+    ) -> StepInput:
         rows = count_batch_rows(self._num_rows, self._batch_size, batch)
         if self._dataset is None or order is None:
             return StepInput(step=step, rows=rows)
         indices = order[batch * self._batch_size : batch * self._batch_size + rows]
-        taken = self._dataset.take(indices)
+        taken = self._take(self._dataset, indices, epoch=epoch)
         digest = None
         if self._row_ids_key is not None and self._dataset.ids is not None:
             ids = [self._dataset.ids[index] for index in indices]

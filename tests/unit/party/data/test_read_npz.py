@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from splittraining.api.errors import DataInvalid, NotSupported
-from splittraining.api.spec.data import DataFormat
+from splittraining.api.errors import DataInvalid
 from splittraining.api.spec.model import InputSpec
 from splittraining.api.wire_plan import DType
 from support.data_support import CANARY, AParty
@@ -175,8 +174,3 @@ def test_an_input_that_the_model_does_not_have_is_told_with_near_names(tmp_path:
     party._inputs[0] = (party._inputs[0][0], InputSpec(name="image", dtype=DType.FLOAT32, shape=()))
     with pytest.raises(DataInvalid, match="did you mean 'image'"):
         party.load()
-
-
-def test_a_format_of_a_later_version_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(NotSupported, match=r"data\.format Parquet is not read by this version"):
-        AParty(tmp_path).with_npz(a=np.ones(2)).with_format(DataFormat.PARQUET).with_input("a").load()

@@ -80,7 +80,7 @@ class ParallelPart:
             loss_share = None
             if self._assembly.engine.computes_loss:
                 loss_share = len(share[self._own]) / sum(map(len, share.values()))
-            given = self._feed.take(share[self._own], step=step, loss_share=loss_share)
+            given = self._feed.take(share[self._own], step=step, epoch=order.epoch, loss_share=loss_share)
             if loss_share is not None:
                 self._check_every_row_counts(given)
             yield given
