@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from splittraining.api.contract import Contract
-from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Peer, Reporting
+from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Peer, PredictionTask, Reporting
 from splittraining.api.resource import SplitTraining
 from splittraining.plan.party_plans import build_party_plan
 from splittraining.plan.topology import decide_device, get_data, get_role, list_parties
@@ -35,6 +35,7 @@ class PartyPlace:
     data_path: str = ""
     source_path: str = ""
     termination_path: str = ""
+    prediction: PredictionTask | None = None
 
 
 def build_party_documents(
@@ -90,6 +91,7 @@ def build_party_document(
         reporting=run.reporting,
         data=get_data(spec, party),
         data_path=place.data_path,
+        prediction=place.prediction,
         source_path=place.source_path,
         output_path=place.output_path,
         termination_path=place.termination_path,

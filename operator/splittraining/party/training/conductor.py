@@ -120,7 +120,7 @@ class Conductor:
         self._mail.admit(self._cards_for(self._document.party))
         for name in self._clients[1:]:
             self._line.relay(secret_holder, name, kind=BlobKind.CLIENT_SECRET)
-        if self._assembly.train is not None:
+        if self._assembly.holds_data:
             notice = self._line.recv(secret_holder, SealedNotice)
             link = self._links[secret_holder]
             self._row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
@@ -134,7 +134,7 @@ class Conductor:
             ("training", self._train_rows, self._assembly.train_rows),
             ("test", self._test_rows, self._assembly.test_rows),
         ):
-            check_row_counts(split, rows | ({self._document.party: own} if self._assembly.train is not None else {}))
+            check_row_counts(split, rows | ({self._document.party: own} if self._assembly.holds_data else {}))
 
     def _check_aligned_ids(self, prepared: Mapping[str, Prepared]) -> None:
         if not self._assembly.is_joint:

@@ -18,6 +18,7 @@ from splittraining.api.report import LinkBytes, PartyState
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.conductor import Conductor
 from splittraining.party.training.follower import Follower
+from splittraining.party.training.prediction import PredictionConductor, PredictionFollower
 from splittraining.party.training.sealed_mail import SealedMail
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.channel import Channel, ChannelSettings
@@ -127,7 +128,8 @@ class Session:
         with self._conversation([channel]):
             link = self._build_link(channel)
             send_hello(link, self._build_hello(), server=SERVER_PARTY)
-            follower = Follower(
+            kind = Follower if self._assembly.result is None else PredictionFollower
+            follower = kind(
                 self._assembly,
                 link=link,
                 mail=self._mail,
@@ -149,7 +151,8 @@ class Session:
         try:
             with self._conversation(channels):
                 links, hellos = self._welcome_all(server, channels)
-                conductor = Conductor(
+                kind = Conductor if self._assembly.result is None else PredictionConductor
+                conductor = kind(
                     self._assembly,
                     links=links,
                     hellos=hellos,

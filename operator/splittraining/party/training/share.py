@@ -9,11 +9,13 @@ import torch
 
 from splittraining.api.base import compute_digest
 from splittraining.api.contract import Contract
-from splittraining.api.errors import ContractMismatch
+from splittraining.api.errors import ContractMismatch, StorageFailed
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.wire_plan import WirePlan
 from splittraining.party.model.build import build_model
-from splittraining.party.model.topology import cut_for_contract
+from splittraining.party.model.cut import CutModel
+from splittraining.party.model.prediction import build_prediction_stages
+from splittraining.party.model.topology import build_stages, cut_for_contract
 from splittraining.party.training.optimizer import (
     build_optimizer,
     export_optimizer_state,
@@ -22,6 +24,7 @@ from splittraining.party.training.optimizer import (
 from splittraining.party.training.results import build_manifest, write_result
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
 from splittraining.party.training.stage import StageRunner
+from splittraining.party.training.stored_result import StoredResult
 
 
 class ModelShare:
@@ -34,6 +37,7 @@ class ModelShare:
         owner: This party's owner name in the wire plan.
         source_path: Folder of the model's source files, or empty.
         device: Where the segments live.
+        predicts: Whether nothing is trained, and the output goes to where the labels would be.
 
     Raises:
         ModelInvalid: if the model cannot be cut as the contract says.
@@ -41,14 +45,18 @@ class ModelShare:
         ContractMismatch: if the wire plan is not the pinned one.
     """
 
-    def __init__(self, contract: Contract, *, owner: str, source_path: str, device: torch.device) -> None:
+    def __init__(
+        self, contract: Contract, *, owner: str, source_path: str, device: torch.device, predicts: bool = False
+    ) -> None:
         self._contract = contract
         self._source_path = source_path
         model = build_model(contract.model, seed=contract.training.seed, source_path=source_path)
         cut = cut_for_contract(model, contract)
+        check_pinned_plan(contract, cut.wire_plan)
+        if predicts:
+            cut = self._cut_for_prediction(cut)
         self.wire_plan: WirePlan = cut.wire_plan
         self.report: PlanReport = cut.report
-        check_pinned_plan(contract, cut.wire_plan)
         cut.keep_only(owner)
         segments = [segment for segment in cut.segments if segment.owner == owner]
         for segment in segments:
@@ -61,6 +69,35 @@ class ModelShare:
         self._also_named, self._not_persistent = _compare_names(cut.root, {**self.parameters, **self.buffers})
         self.runners = {segment.stage: StageRunner(segment, self.wire_plan) for segment in segments}
         self.optimizer = build_optimizer(contract.training.optimizer, self.parameters)
+
+    def _cut_for_prediction(self, trained: CutModel) -> CutModel:
+        """Cuts the model anew where the output takes another way than in training; what is pinned is the training's."""
+        contract, stages = self._contract, build_stages(self._contract)
+        predicting = build_prediction_stages(stages)
+        if predicting == stages:
+            return trained
+        model = build_model(contract.model, seed=contract.training.seed, source_path=self._source_path)
+        return cut_for_contract(model, contract, stages=predicting)
+
+    @torch.no_grad()
+    def load_result(self, stored: StoredResult) -> None:
+        """Takes the weights of a party's result.
+
+        Raises:
+            StorageFailed: if its tensors are not those of this share.
+        """
+        own = {**self.parameters, **self.buffers}
+        expected = {name: (tensor.shape, tensor.dtype) for name, tensor in own.items()}
+        given = {name: (tensor.shape, tensor.dtype) for name, tensor in stored.tensors.items()}
+        if given != expected:
+            wrong = sorted(name for name in given.keys() | expected if given.get(name) != expected.get(name))
+            raise StorageFailed(
+                f"{stored.folder} holds other tensors than this party's layers have: {', '.join(wrong)}",
+                allowed=f"exactly the tensors {', '.join(sorted(own)) or '(none)'} in their shapes",
+                remedy="use the model's code and the versions of the training",
+            )
+        for name, tensor in own.items():
+            tensor.copy_(stored.tensors[name])
 
     @torch.no_grad()
     def initialize(self, seed: int) -> None:
