@@ -105,8 +105,16 @@ def without_labels(case: Case) -> Case:
     "case",
     [
         pytest.param(a_vanilla_case({"north": 6, "south": 5}), id="Vanilla"),
-        pytest.param(a_norm_case(dropout="0.3", topology="UShaped"), id="UShaped with BatchNorm and dropout"),
-        pytest.param(a_vanilla_case({"north": 6, "south": 5}, handoff="None"), id="every client with its own bottom"),
+        pytest.param(
+            a_norm_case(dropout="0.3", topology="UShaped"),
+            id="UShaped with BatchNorm and dropout",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            a_vanilla_case({"north": 6, "south": 5}, handoff="None"),
+            id="every client with its own bottom",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_each_client_gets_what_the_unsplit_model_says_to_its_rows(case: Case, tmp_path: Path) -> None:
