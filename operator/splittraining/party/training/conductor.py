@@ -1,14 +1,12 @@
 """The server's side of the training: it says who trains when, runs the server's segment, and carries sealed hand-offs.
 
-Rounds are turns (schedule), then an evaluation where one is due. A step boundary between two rounds is where all
-parties' states match: a matched checkpoint is taken there, before the next turn is ordered.
+A round is what the schedule makes of it (rounds), then an evaluation where one is due. A step boundary between two
+rounds is where all parties' states match: a matched checkpoint is taken there, before the next round is ordered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from splittraining.api.errors import ProtocolViolation
@@ -18,9 +16,9 @@ from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.training.alignment import check_row_counts, check_row_ids
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.client_line import ClientLine
-from splittraining.party.training.feed import BatchFeed
-from splittraining.party.training.metrics import EvaluationSums, combine_evaluations, parse_number
-from splittraining.party.training.schedule import PlannedTurn, count_steps, plan_turns
+from splittraining.party.training.metrics import EvaluationSums, combine_evaluations
+from splittraining.party.training.rounds.build import build_rounds
+from splittraining.party.training.rounds.server_side import EVERYBODY, ServerSide
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.handshake import Hello
@@ -34,13 +32,7 @@ from splittraining.party.wire.orders import (
     Prepare,
     Prepared,
     SealedNotice,
-    Turn,
-    TurnDone,
-    TurnSpan,
 )
-
-EVERYBODY = "all"
-"""Who is active in a joint step, where reports and metrics name one client otherwise."""
 
 
 class Conductor:
@@ -75,10 +67,15 @@ class Conductor:
         self._mail = mail
         self._telemetry = telemetry
         self._monotonic_s = monotonic_s
-        self._train_rows = {name: hellos[name].train_rows for name in self._clients}
-        self._test_rows = {name: hellos[name].test_rows for name in self._clients}
-        self._row_ids_key = b""
-        self._step = 0
+        self._side = ServerSide(
+            assembly=assembly,
+            line=self._line,
+            mail=mail,
+            telemetry=telemetry,
+            train_rows={name: hellos[name].train_rows for name in self._clients},
+            test_rows={name: hellos[name].test_rows for name in self._clients},
+        )
+        self._rounds = build_rounds(self._side)
         self._cards = {name: _require_card(name, hellos[name]) for name in self._clients}
 
     def run(self) -> None:
@@ -89,15 +86,15 @@ class Conductor:
         """
         self._prepare()
         every_rounds = self._assembly.contract.training.evaluation.every_rounds
-        for round_number, turns in groupby(self._plan_turns(), key=attrgetter("round")):
+        for round_number in range(1, self._document.rounds + 1):
             started_s = self._monotonic_s()
-            rows, loss_sum = self._run_round(turns)
-            metrics, evaluated = {"train_loss": loss_sum / rows}, {}
+            sums = self._rounds.run(round_number)
+            metrics, evaluated = {"train_loss": sums.loss_sum / sums.rows}, {}
             if round_number % every_rounds == 0 or round_number == self._document.rounds:
                 metrics |= self._evaluate(round_number)
                 evaluated = self._count_evaluated_rows()
             seconds = self._monotonic_s() - started_s
-            record = {"round": round_number, "step": self._step, "seconds": seconds, "evaluated": evaluated}
+            record = {"round": round_number, "step": self._side.step, "seconds": seconds, "evaluated": evaluated}
             self._telemetry.record_round(record, metrics)
         self._finish()
 
@@ -105,15 +102,15 @@ class Conductor:
 
     def _prepare(self) -> None:
         self._check_aligned_counts()
-        num_steps = self._count_steps()
+        num_steps = self._rounds.count_steps()
         secret_holder = self._clients[0]
         for name in self._clients:
             for card in self._cards_for(name):
                 self._links[name].send_control(PeerCard(card=card))
             order = Prepare(
                 secret_holder=secret_holder,
-                train_rows=self._train_rows[name],
-                test_rows=self._test_rows[name],
+                train_rows=self._side.train_rows[name],
+                test_rows=self._side.test_rows[name],
                 steps=num_steps,
             )
             self._links[name].send_control(order)
@@ -123,7 +120,7 @@ class Conductor:
         if self._assembly.holds_data:
             notice = self._line.recv(secret_holder, SealedNotice)
             link = self._links[secret_holder]
-            self._row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
+            self._side.row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
         self._check_aligned_ids({name: self._line.recv(name, Prepared) for name in self._clients})
         self._telemetry.enter(PartyState.READY, steps=num_steps)
 
@@ -131,15 +128,15 @@ class Conductor:
         if not self._assembly.is_joint:
             return
         for split, rows, own in (
-            ("training", self._train_rows, self._assembly.train_rows),
-            ("test", self._test_rows, self._assembly.test_rows),
+            ("training", self._side.train_rows, self._assembly.train_rows),
+            ("test", self._side.test_rows, self._assembly.test_rows),
         ):
             check_row_counts(split, rows | ({self._document.party: own} if self._assembly.holds_data else {}))
 
     def _check_aligned_ids(self, prepared: Mapping[str, Prepared]) -> None:
         if not self._assembly.is_joint:
             return
-        own = {split: self._assembly.digest_ids(split, self._row_ids_key) for split in ("train", "test")}
+        own = {split: self._assembly.digest_ids(split, self._side.row_ids_key) for split in ("train", "test")}
         for split, name in (("train", "training"), ("test", "test")):
             digests = {client: getattr(answer, f"{split}_ids_digest") for client, answer in prepared.items()}
             check_row_ids(name, digests | ({self._document.party: own[split]} if own[split] else {}))
@@ -149,80 +146,22 @@ class Conductor:
         cards[self._document.party] = self._mail.build_card()
         return [card for name, card in cards.items() if name != party]
 
-    # --- rounds -------------------------------------------------------------------------------------------------------
-
-    def _plan_turns(self) -> Iterator[PlannedTurn]:
-        return plan_turns(
-            self._assembly.contract.schedule,
-            rounds=self._document.rounds,
-            batch_size=self._assembly.contract.training.batch_size,
-            train_rows=self._train_rows,
-            clients=self._clients,
-        )
-
-    def _count_steps(self) -> int:
-        return count_steps(
-            self._assembly.contract.schedule,
-            rounds=self._document.rounds,
-            batch_size=self._assembly.contract.training.batch_size,
-            train_rows=self._train_rows,
-            clients=self._clients,
-        )
-
-    def _run_round(self, turns: Iterator[PlannedTurn]) -> tuple[int, float]:
-        """Runs the turns of one round; returns trained rows and the row-weighted sum of losses."""
-        rows, loss_sum = 0, 0.0
-        for turn in turns:
-            if not self._assembly.is_joint:
-                self._line.pass_state_to(turn.clients[0], step=self._step)
-            turn_rows, turn_loss_sum = self._run_turn(turn)
-            rows += turn_rows
-            loss_sum += turn_loss_sum
-        return rows, loss_sum
-
-    def _run_turn(self, turn: PlannedTurn) -> tuple[int, float]:
-        active = turn.clients[0] if len(turn.clients) == 1 else EVERYBODY
-        self._telemetry.enter(PartyState.TRAINING, round_number=turn.round, active_party=active)
-        spans = tuple(
-            TurnSpan(epoch=span.epoch, first_batch=span.first_batch, num_batches=span.num_batches)
-            for span in turn.spans
-        )
-        for name in turn.clients:
-            order = Turn(round=turn.round, first_step=turn.first_step, spans=spans)
-            self._links[name].send_control(order)
-        feed = self._build_feed("train", turn.clients[0])
-        links = self._links_of(turn.clients)
-        rows, loss_sum = 0, 0.0
-        for given in feed.iterate_training(turn.spans, first_step=turn.first_step):
-            loss = self._assembly.engine.train(given, links)
-            rows += given.rows
-            loss_sum += 0.0 if loss is None else loss * given.rows
-            self._step = given.step
-            self._telemetry.record_step(
-                step=given.step, round_number=turn.round, rows=given.rows, loss=loss, client=active
-            )
-        for name in turn.clients:
-            done = self._line.recv(name, TurnDone)
-            loss_sum += parse_number(done.loss_sum, name="loss_sum") if done.loss_sum else 0.0
-        return rows, loss_sum
-
     # --- evaluation and the end ---------------------------------------------------------------------------------------
 
     def _evaluate(self, round_number: int) -> dict[str, float]:
         """Runs the test rows of every client that has some; empty where nobody has."""
-        groups = [self._clients] if self._assembly.is_joint else [[name] for name in self._line.ring]
         sums: list[EvaluationSums] = []
         pooled = self._assembly.build_metrics()
-        for group in groups:
-            if not self._test_rows[group[0]]:
+        for group in self._rounds.list_evaluations():
+            if not self._side.test_rows[group[0]]:
                 continue
-            if not self._assembly.is_joint:
-                self._line.pass_weights_to(group[0], step=self._step)
+            for name in group:
+                self._rounds.prepare_evaluation(name)
             self._telemetry.enter(PartyState.EVALUATING, active_party=group[0] if len(group) == 1 else EVERYBODY)
             for name in group:
-                self._links[name].send_control(Evaluate(round=round_number, step=self._step))
-            links = self._links_of(group)
-            for given in self._build_feed("test", group[0]).iterate_test(step=self._step):
+                self._links[name].send_control(Evaluate(round=round_number, step=self._side.step))
+            links = self._links if self._assembly.is_joint else {CLIENT_OWNER: self._links[group[0]]}
+            for given in self._side.build_feed("test", group[0]).iterate_test(step=self._side.step):
                 self._assembly.engine.evaluate(given, links, pooled)
             answers = [self._line.recv(name, Evaluated) for name in group]
             sums += [EvaluationSums.from_texts(answer.sums) for answer in answers if answer.sums]
@@ -233,38 +172,24 @@ class Conductor:
     def _count_evaluated_rows(self) -> dict[str, int]:
         """Returns the test rows by client, or of all together in a joint step."""
         if self._assembly.is_joint:
-            return {EVERYBODY: self._test_rows[self._clients[0]]}
-        return {name: rows for name, rows in self._test_rows.items() if rows}
+            return {EVERYBODY: self._side.test_rows[self._clients[0]]}
+        return {name: rows for name, rows in self._side.test_rows.items() if rows}
 
     def _finish(self) -> None:
-        """Gives every institution the same final weights, and lets all write them."""
+        """Gives every institution its final weights, and lets all write them."""
         self._telemetry.enter(PartyState.FINISHING, active_party="")
-        if not self._assembly.is_joint:
-            for name in self._line.ring:
-                self._line.pass_weights_to(name, step=self._step)
+        self._rounds.prepare_finish()
         for name in self._clients:
-            self._links[name].send_control(Finish(step=self._step))
+            self._links[name].send_control(Finish(step=self._side.step))
         self._assembly.share.write_result(
             Path(self._document.output_path) / "result",
             party=self._document.party,
             contract_digest=self._document.contract_digest,
             generation=self._document.generation,
-            step=self._step,
+            step=self._side.step,
         )
         for name in self._clients:
             self._line.recv(name, Finished)
-
-    # --- small things -------------------------------------------------------------------------------------------------
-
-    def _build_feed(self, split: str, client: str) -> BatchFeed:
-        rows = self._train_rows if split == "train" else self._test_rows
-        return self._assembly.build_feed(split=split, num_rows=rows[client], row_ids_key=self._row_ids_key)
-
-    def _links_of(self, clients: Sequence[str]) -> Mapping[str, Link]:
-        """Returns links by owner name: of the client whose turn it is, or of all parties of a joint step."""
-        if self._assembly.is_joint:
-            return self._links
-        return {CLIENT_OWNER: self._links[clients[0]]}
 
 
 def _require_card(client: str, hello: Hello) -> dict[str, str]:
