@@ -102,7 +102,7 @@ class Conductor:
 
     def _prepare(self) -> None:
         self._check_aligned_counts()
-        num_steps = self._rounds.count_steps()
+        num_steps = self._count_steps()
         secret_holder = self._clients[0]
         for name in self._clients:
             for card in self._cards_for(name):
@@ -123,6 +123,9 @@ class Conductor:
             self._side.row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
         self._check_aligned_ids({name: self._line.recv(name, Prepared) for name in self._clients})
         self._telemetry.enter(PartyState.READY, steps=num_steps)
+
+    def _count_steps(self) -> int:
+        return self._rounds.count_steps()
 
     def _check_aligned_counts(self) -> None:
         if not self._assembly.is_joint:

@@ -14,12 +14,14 @@ from pathlib import Path
 from splittraining.api.errors import ContractMismatch, DataInvalid, ProtocolViolation
 from splittraining.api.report import PartyState
 from splittraining.api.results import ResultManifest
+from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.training.assembly import Assembly
-from splittraining.party.training.conductor import EVERYBODY, Conductor
+from splittraining.party.training.conductor import Conductor
 from splittraining.party.training.engine import Links, StepInput
 from splittraining.party.training.feed import BatchFeed
 from splittraining.party.training.follower import Follower
 from splittraining.party.training.predictions import Predictions
+from splittraining.party.training.rounds.server_side import EVERYBODY
 from splittraining.party.training.schedule import count_batches
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.orders import Finish, Finished, Predict, Predicted
@@ -34,7 +36,7 @@ class PredictionConductor(Conductor):
         Raises:
             SplitTrainingError: whatever ended it.
         """
-        if not any(self._test_rows.values()):
+        if not any(self._side.test_rows.values()):
             raise DataInvalid(
                 "no party has rows to predict",
                 allowed="a file of rows, or data.test, at one client at least",
@@ -59,7 +61,7 @@ class PredictionConductor(Conductor):
 
     def _count_steps(self) -> int:
         batch_size = self._assembly.contract.training.batch_size
-        return sum(count_batches(self._test_rows[group[0]], batch_size) for group in self._list_groups())
+        return sum(count_batches(self._side.test_rows[group[0]], batch_size) for group in self._list_groups())
 
     def _predict(self, group: list[str], manifest: ResultManifest, first_step: int, predictions: Predictions) -> int:
         active = group[0] if len(group) == 1 else EVERYBODY
@@ -67,8 +69,9 @@ class PredictionConductor(Conductor):
         order = Predict(first_step=first_step, result_generation=manifest.generation, result_step=manifest.step)
         for name in group:
             self._links[name].send_control(order)
-        inputs = number_steps(self._build_feed("test", group[0]), first_step)
-        steps = _run_rows(self._assembly, inputs, self._links_of(group), predictions, self._telemetry, active)
+        inputs = number_steps(self._side.build_feed("test", group[0]), first_step)
+        links = self._links if self._assembly.is_joint else {CLIENT_OWNER: self._links[group[0]]}
+        steps = _run_rows(self._assembly, inputs, links, predictions, self._telemetry, active)
         for name in group:
             self._line.recv(name, Predicted)
         return steps
