@@ -12,9 +12,9 @@ from pydantic import Field
 
 from splittraining.api.base import Document
 from splittraining.api.contract import Contract, Role
-from splittraining.api.spec.data import DataSpec
+from splittraining.api.spec.data import DataFile, DataSpec
 
-__all__ = ["Endpoint", "IntakeAccess", "PartyDocument", "Peer", "Reporting", "Role"]
+__all__ = ["Endpoint", "IntakeAccess", "PartyDocument", "Peer", "PredictionTask", "Reporting", "Role"]
 
 
 class Peer(Document):
@@ -55,6 +55,15 @@ class Reporting(Document):
 
     period_milliseconds: Annotated[int, Field(ge=50, le=60000)] = 5000
     """Longest silence between two reports while training; transitions are sent at once."""
+
+
+class PredictionTask(Document):
+    """What a party does where nothing is trained: it predicts with the segments that it has."""
+
+    result_path: Annotated[str, Field(min_length=1, max_length=4096)]
+    """Folder of the party's result: its segments and their manifest, of the same contract."""
+    rows: DataFile | None = None
+    """File with the rows on the party's volume; absent means data.test. Its label columns are not read."""
 
 
 class PartyDocument(Document):
@@ -102,6 +111,8 @@ class PartyDocument(Document):
     """This party's own data, as its manifest names it; absent where it holds none."""
     data_path: Annotated[str, Field(max_length=4096)] = ""
     """Folder that data.train.path and data.test.path are relative to."""
+    prediction: PredictionTask | None = None
+    """What to predict; absent: the party trains."""
     source_path: Annotated[str, Field(max_length=4096)] = ""
     """Folder with the model's source files, or empty when the model is installed."""
     output_path: Annotated[str, Field(min_length=1, max_length=4096)]

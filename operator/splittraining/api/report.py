@@ -19,6 +19,7 @@ class PartyState(enum.StrEnum):
     TRAINING = "Training"
     WAITING = "Waiting"  # another client has the turn
     EVALUATING = "Evaluating"
+    PREDICTING = "Predicting"
     FINISHING = "Finishing"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"

@@ -11,6 +11,8 @@ from splittraining.api.base import Document
 RESULT_FOLDER = "result"
 SEGMENTS_PATH = f"{RESULT_FOLDER}/segments.safetensors"
 MANIFEST_PATH = f"{RESULT_FOLDER}/manifest.json"
+PREDICTIONS_PATH = "predictions.npz"
+"""What a run that predicts leaves at the party that would hold the rows' labels."""
 OUTPUT_PATHS = (SEGMENTS_PATH, MANIFEST_PATH, "metrics.jsonl", "log.jsonl", "plan.json", "termination.json")
 """Everything that a party leaves, the weights first: what is small and told last is then as new as can be."""
 

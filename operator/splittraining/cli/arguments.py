@@ -17,6 +17,7 @@ def build_parser(*, version: str) -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_report(commands)
     _add_export(commands)
+    _add_predict(commands)
     _add_cluster_commands(commands)
     return parser
 
@@ -125,6 +126,29 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("run", metavar="NAME_OR_FOLDER", help="name of the training, or the run's folder")
     _add_runs_folder(parser)
     parser.set_defaults(module="report_command")
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add(
+        commands, "predict", "predict on this machine with what a run trained, each party with its own layers"
+    )
+    _add_manifest(parser)
+    _add_volumes(parser)
+    parser.add_argument(
+        "--run", type=Path, metavar="FOLDER", help="the run, with a folder per party (default: runs/NAME)"
+    )
+    parser.add_argument(
+        "--rows",
+        action="append",
+        default=[],
+        metavar="PARTY=FILE",
+        help="a party's rows, relative to its volume; may be repeated (default: data.test). Labels need not be there",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="where predictions go (default: predictions/ of the run)"
+    )
+    parser.add_argument("--restart", action="store_true", help="delete earlier predictions in that folder")
+    parser.set_defaults(module="predict_command")
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

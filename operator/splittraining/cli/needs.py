@@ -12,6 +12,7 @@ _OF_A_CLUSTER = ("cluster", ("aiohttp", "kubernetes"))
 _NEEDS = {
     "run_command": _OF_A_RUN,
     "plan_command": _OF_A_RUN,
+    "predict_command": _OF_A_RUN,
     "export_command": _OF_A_RUN,
     "status_command": _OF_A_CLUSTER,
     "logs_command": _OF_A_CLUSTER,

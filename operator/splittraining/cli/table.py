@@ -14,6 +14,7 @@ from splittraining.report.metrics import RoundRow
 
 _STYLES = {
     PartyState.TRAINING.value: "bold cyan",
+    PartyState.PREDICTING.value: "bold cyan",
     PartyState.EVALUATING.value: "cyan",
     PartyState.SUCCEEDED.value: "green",
     PartyState.FAILED.value: "bold red",
@@ -66,7 +67,7 @@ def _build_cells(entry: Entry) -> list[RenderableType]:
         entry.role.value.lower(),
         state,
         bar,
-        f"{report.round}/{report.rounds}",
+        f"{report.round}/{report.rounds}" if report.rounds else "",
         steps,
         str(report.samples),
         render_number(float(loss)) if loss else "",

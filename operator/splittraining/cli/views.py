@@ -16,7 +16,7 @@ from splittraining.cli.table import build_view, render_round
 from splittraining.local.events import Event, PartyExited, PartyReported, RoundCompleted, RunStarted, RunStopping
 
 _REFRESH_HZ = 4
-_ANNOUNCED = (PartyState.CONNECTING, PartyState.READY, PartyState.TRAINING, PartyState.FINISHING)
+_ANNOUNCED = (PartyState.CONNECTING, PartyState.READY, PartyState.TRAINING, PartyState.PREDICTING, PartyState.FINISHING)
 """States that plain lines tell, each once per party: turns come and go too often for a log."""
 
 
@@ -107,7 +107,8 @@ class LineView:
             case RunStarted():
                 self._rounds = event.rounds
                 parties = ", ".join(party.name for party in event.parties)
-                line = f"{event.namespace}/{event.name}: {event.topology}, {event.rounds} rounds, parties {parties}"
+                work = f"{event.rounds} rounds" if event.rounds else "prediction"
+                line = f"{event.namespace}/{event.name}: {event.topology}, {work}, parties {parties}"
             case PartyReported(report) if report.state in _ANNOUNCED and (report.party, report.state) not in self._told:
                 self._told.add((report.party, report.state))
                 line = f"{report.party}: {report.state.value}"

@@ -27,6 +27,7 @@ class RunStarted:
     namespace: str
     topology: str
     rounds: int
+    """0 in a run that predicts."""
     parties: tuple[PartyFacts, ...]
     folder: Path
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from splittraining.api.identity import SERVER_PARTY, PartyIdentity
-from splittraining.api.party_document import Endpoint, IntakeAccess, Reporting
+from splittraining.api.party_document import Endpoint, IntakeAccess, PredictionTask, Reporting
 from splittraining.api.report import Report
 from splittraining.intake.authenticators import OneTimeFileToken
 from splittraining.intake.directory import StaticDirectory
@@ -122,8 +122,8 @@ def run_training(
     folder = request.runs_folder / name
     with Workspace(folder, restart=request.restart) as workspace, logging_to(folder / LOG_FILE):
         launcher.warm_up()  # it imports torch while the rest is prepared
-        run = _Run(accepted, volumes, workspace, run_id=around.make_run_id(), debug=request.debug)
-        emit(_announce(accepted, folder))
+        run = PartiesRun(accepted, volumes, workspace, run_id=around.make_run_id(), debug=request.debug)
+        emit(announce(accepted, folder))
         ends, reports = run.execute(launcher, emit=emit, wakeup=wakeup, wish=wish, around=around)
         outcome = decide_outcome(ends, interrupted=wish.count > 0)
         record = build_record(
@@ -141,8 +141,17 @@ def run_training(
         return RunResult(outcome, folder, record)
 
 
-class _Run:
-    """One run's parts: its identities, its door, its documents and its processes."""
+class PartiesRun:
+    """One run's parts: its identities, its door, its documents and its processes.
+
+    Args:
+        accepted: What is run.
+        volumes: Folders by claim.
+        workspace: The run's folder.
+        run_id: What its identities carry.
+        debug: Whether parties log more.
+        predictions: What each party predicts with; none in a training.
+    """
 
     def __init__(
         self,
@@ -152,7 +161,9 @@ class _Run:
         *,
         run_id: str,
         debug: bool,
+        predictions: Mapping[str, PredictionTask] | None = None,
     ) -> None:
+        self._predictions = predictions or {}
         self._accepted = accepted
         self._volumes = volumes
         self._workspace = workspace
@@ -270,16 +281,18 @@ class _Run:
             output_path=str(root / party),
             data_path=str(self._volumes[claim]) if claim else "",
             source_path=source_path,
+            prediction=self._predictions.get(party),
         )
 
 
-def _announce(accepted: AcceptedTraining, folder: Path) -> RunStarted:
+def announce(accepted: AcceptedTraining, folder: Path, *, predicts: bool = False) -> RunStarted:
+    """Builds the first event of a run."""
     training = accepted.training
     return RunStarted(
         name=training.metadata.name,
         namespace=training.metadata.namespace,
         topology=training.spec.topology.value,
-        rounds=training.spec.rounds,
+        rounds=0 if predicts else training.spec.rounds,
         parties=tuple(PartyFacts(party, get_role(party)) for party in list_parties(training.spec)),
         folder=folder,
     )

@@ -11,22 +11,23 @@ DEFAULT_FOLDER = "data"
 """Beside the manifest: `data/CLAIM` stands for a claim that no flag names."""
 
 
-def parse_pairs(values: Iterable[str], *, flag: str, meaning: str) -> dict[str, Path]:
+def parse_pairs(values: Iterable[str], *, flag: str, meaning: str, value: str = "FOLDER") -> dict[str, Path]:
     """Parses the values of a flag that is given as NAME=FOLDER, once per name.
 
     Args:
         values: What was given.
         flag: The flag, for messages.
         meaning: What stands before the equals sign, for messages.
+        value: What stands behind it, likewise.
 
     Raises:
         UsageInvalid: if a value has another form or a name is given twice.
     """
     pairs: dict[str, Path] = {}
-    for value in values:
-        name, separator, folder = value.partition("=")
+    for given in values:
+        name, separator, folder = given.partition("=")
         if not (name and separator and folder):
-            raise UsageInvalid(f"{flag} {value!r}", allowed=f"{flag} {meaning}=FOLDER", remedy="write it in that form")
+            raise UsageInvalid(f"{flag} {given!r}", allowed=f"{flag} {meaning}={value}", remedy="write it in that form")
         if name in pairs:
             raise UsageInvalid(f"{flag} names {name} twice", allowed=f"each {meaning} once", remedy="leave one out")
         pairs[name] = Path(folder)

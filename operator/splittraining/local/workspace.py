@@ -7,6 +7,8 @@ runs/<name>/
     command.log       what the intake refused, where it refused anything
     intake.pem        what the intake's own certificate chains to
     source/           the model's files, as the contract's digest names them
+    predictions/      a run of its own that predicts (`splittraining predict`): the same layout with prediction.json
+                      as its record, and predictions.npz at the parties where labels would be
     <party>/          party.json, token (gone once the run is over), stderr.log; and the party's own log.jsonl,
                       metrics.jsonl, termination.json, plan.json, result/segments.safetensors, result/manifest.json
 """
@@ -27,6 +29,8 @@ from splittraining.api.usage import UsageInvalid
 
 LOCK_FILE = "run.lock"
 RECORD_FILE = "run.json"
+PREDICTIONS_FOLDER = "predictions"
+PREDICTION_RECORD_FILE = "prediction.json"
 REPORT_FILE = "report.md"
 LOG_FILE = "command.log"
 TRUST_FILE = "intake.pem"
@@ -45,6 +49,7 @@ class Workspace:
     Args:
         folder: The run folder; made if it is not there.
         restart: Whether an earlier run's results may be deleted.
+        flag: The flag that names another folder, for messages.
 
     Raises:
         UsageInvalid: if an earlier run is there and `restart` is not given, if another command runs in it, or if the
@@ -52,19 +57,19 @@ class Workspace:
         StorageFailed: if it cannot be written.
     """
 
-    def __init__(self, folder: Path, *, restart: bool) -> None:
+    def __init__(self, folder: Path, *, restart: bool, flag: str = "--runs") -> None:
         self.folder = folder
         taken = folder.exists() and any(entry.name != LOCK_FILE for entry in folder.iterdir())
         if taken and not (folder / LOCK_FILE).is_file():
             raise UsageInvalid(
                 f"{folder} is there and is not a run folder",
                 allowed="a folder of an earlier run, or none",
-                remedy="give another folder with --runs",
+                remedy=f"give another folder with {flag}",
             )
         if taken and not restart:
             raise UsageInvalid(
                 f"{folder} holds an earlier run, and going on with one is not possible yet",
-                remedy="add --restart to delete it and start over, or give another folder with --runs",
+                remedy=f"add --restart to delete it and start over, or give another folder with {flag}",
             )
         with naming_the_path(folder):
             folder.mkdir(parents=True, exist_ok=True)

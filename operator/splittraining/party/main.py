@@ -215,7 +215,7 @@ def _train(document: PartyDocument, output: Path, surroundings: Surroundings, pr
             generation=document.generation,
             sequence=0,
             state=PartyState.STARTING,
-            rounds=document.rounds,
+            rounds=0 if document.prediction else document.rounds,
             device=device,
             certificate_expiration_time=credentials.current.not_after,
         ),

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from splittraining.api.plan_report import PlanReport
-from splittraining.api.spec.schedule import HandOff, ScheduleMode
+from splittraining.api.spec.schedule import AveragingAt, HandOff, ScheduleMode
 from splittraining.api.spec.split_training import SplitTrainingSpec
 from splittraining.api.spec.training import OptimizerName, OptimizerSpec
 from splittraining.api.wire_plan import CLIENT_OWNER, ValueSource, WirePlan

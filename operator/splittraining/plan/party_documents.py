@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from splittraining.api.contract import Contract
-from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Peer, Reporting
+from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Peer, PredictionTask, Reporting
 from splittraining.api.resource import SplitTraining
 from splittraining.api.spec.split_training import SplitTrainingSpec
 from splittraining.plan.party_plans import build_party_plan
@@ -44,6 +44,7 @@ class PartyPlace:
     data_path: str = ""
     source_path: str = ""
     termination_path: str = ""
+    prediction: PredictionTask | None = None
 
 
 def build_party_documents(
@@ -102,6 +103,7 @@ def build_party_document(
         reporting=run.reporting,
         data=get_data(spec, party),
         data_path=place.data_path,
+        prediction=place.prediction,
         source_path=place.source_path,
         output_path=place.output_path,
         termination_path=place.termination_path,

@@ -21,8 +21,8 @@ from splittraining.party.model.stages import StageSpec
 SERVER_OWNER = "server"
 
 
-def cut_for_contract(module: nn.Module, contract: Contract) -> CutModel:
-    """Cuts a model as its contract says.
+def cut_for_contract(module: nn.Module, contract: Contract, *, stages: Sequence[StageSpec] | None = None) -> CutModel:
+    """Cuts a model as its contract says, into the stages of training unless others are given.
 
     Raises:
         ModelInvalid: if the model cannot be cut so.
@@ -30,7 +30,7 @@ def cut_for_contract(module: nn.Module, contract: Contract) -> CutModel:
     """
     cut = cut_model(
         module,
-        stages=build_stages(contract),
+        stages=build_stages(contract) if stages is None else stages,
         inputs=contract.model.inputs,
         label=contract.model.label,
         seed=contract.training.seed,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from splittraining.api.contract import Contract, Role
-from splittraining.api.party_document import PartyDocument
+from splittraining.api.errors import ContractMismatch, DataInvalid
+from splittraining.api.party_document import PartyDocument, PredictionTask
 from splittraining.api.spec.data import DataFile
 from splittraining.api.spec.schedule import ScheduleMode
 from splittraining.api.spec.training import LossSpec, NumericsMode
@@ -27,6 +29,7 @@ from splittraining.party.training.fingerprint import compute_fingerprint, prepar
 from splittraining.party.training.loss import build_loss, parse_ignore_index
 from splittraining.party.training.metrics import MetricSet
 from splittraining.party.training.share import ModelShare
+from splittraining.party.training.stored_result import StoredResult, read_result
 from splittraining.party.wire.progress import Progress
 
 
@@ -43,6 +46,8 @@ class Assembly:
     fingerprint: dict[str, str]
     progress: Progress
     transform: RowTransform | None = None
+    result: StoredResult | None = None
+    """What was trained before, in a run that predicts."""
 
     @property
     def contract(self) -> Contract:
@@ -53,6 +58,11 @@ class Assembly:
     def is_joint(self) -> bool:
         """Whether every step uses all parties."""
         return self.contract.schedule.mode is ScheduleMode.JOINT
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether this party has rows of its own."""
+        return self.document.data is not None
 
     @property
     def train_rows(self) -> int:
@@ -116,12 +126,18 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
         intra_op_threads=numerics.intra_op_threads, device=device, exact=numerics.mode is NumericsMode.EXACT
     )
     check_source(document)
+    result = None if document.prediction is None else read_own_result(document, document.prediction)
     train, test = _load_data(document)
     owner = find_owner(document)
     share = ModelShare(
-        contract, owner=owner, source_path=document.source_path, device=device, shard=_find_shard(document)
+        contract,
+        owner=owner,
+        source_path=document.source_path,
+        device=device,
+        shard=_find_shard(document),
+        predicts=result is not None,
     )
-    if document.data is not None:
+    if document.data is not None and result is None:
         share.start_from(document.data.warm_start, document.data_path)
     progress = Progress(monotonic_s)
     loss = contract.get_loss(document.party)
@@ -137,7 +153,28 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
     )
     fingerprint = compute_fingerprint(intra_op_threads=numerics.intra_op_threads, device=device)
     transform = _build_transform(document)
-    return Assembly(document, share, engine, train, test, device, fingerprint, progress, transform)
+    return Assembly(document, share, engine, train, test, device, fingerprint, progress, transform, result)
+
+
+def read_own_result(document: PartyDocument, task: PredictionTask) -> StoredResult:
+    """Reads what this party trained.
+
+    Raises:
+        StorageFailed: if it is missing or damaged.
+        ContractMismatch: if it is another party's, or of another contract.
+    """
+    stored = read_result(Path(task.result_path))
+    for what, given, expected in (
+        ("party", stored.manifest.party, document.party),
+        ("contract", stored.manifest.contract_digest, document.contract_digest),
+    ):
+        if given != expected:
+            raise ContractMismatch(
+                f"the result in {task.result_path} is of {what} {given}",
+                allowed=f"{what} {expected}",
+                remedy="predict with the manifest of the training, and with the party's own result",
+            )
+    return stored
 
 
 def _build_transform(document: PartyDocument) -> RowTransform | None:
@@ -157,9 +194,11 @@ def _find_shard(document: PartyDocument) -> str:
 
 
 def _load_data(document: PartyDocument) -> tuple[Dataset | None, Dataset | None]:
-    spec = document.data
-    if spec is None:
+    given, task = document.data, document.prediction
+    if given is None:
         return None, None
+    # Nobody knows the labels of rows that are predicted.
+    spec = given if task is None else given.model_copy(update={"label": None})
     loader = None
     if spec.loader is not None:
         function = load_entrypoint(spec.loader.entrypoint, document.source_path)
@@ -179,4 +218,13 @@ def _load_data(document: PartyDocument) -> tuple[Dataset | None, Dataset | None]
         )
         return order_by_id(dataset) if is_joint else dataset
 
-    return load(spec.train), load(spec.test)
+    if task is None:
+        return load(spec.train), load(spec.test)
+    rows = task.rows or spec.test
+    if rows is None and is_joint:
+        raise DataInvalid(
+            f"party {document.party} has no rows to predict: neither a file is named nor data.test",
+            allowed="in a Joint schedule the same rows, by idColumn, at every party with data",
+            remedy=f"add --rows {document.party}=FILE",
+        )
+    return None, load(rows)

@@ -120,7 +120,7 @@ class Conductor:
 
     def _prepare(self) -> None:
         self._check_aligned_counts()
-        num_steps = self._rounds.count_steps()
+        num_steps = self._count_steps()
         secret_holder = self._clients[0]
         for name in self._clients:
             for card in self._cards_for(name):
@@ -135,7 +135,7 @@ class Conductor:
         self._mail.admit(self._cards_for(self._document.party))
         for name in self._clients[1:]:
             self._line.relay(secret_holder, name, kind=BlobKind.CLIENT_SECRET)
-        if self._assembly.train is not None:
+        if self._assembly.holds_data:
             notice = self._line.recv(secret_holder, SealedNotice)
             link = self._links[secret_holder]
             self._side.row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
@@ -143,6 +143,9 @@ class Conductor:
             self._line.relay(first, second, kind=BlobKind.LINK_KEY)
         self._check_aligned_ids({name: self._line.recv(name, Prepared) for name in self._clients})
         self._telemetry.enter(PartyState.READY, steps=num_steps)
+
+    def _count_steps(self) -> int:
+        return self._rounds.count_steps()
 
     def _check_aligned_counts(self) -> None:
         if not self._assembly.is_joint:
@@ -152,7 +155,7 @@ class Conductor:
             ("test", self._side.test_rows, self._assembly.test_rows),
         ):
             held = {name: rows[name] for name in self._list_data_holders()}
-            check_row_counts(split, held | ({self._document.party: own} if self._assembly.train is not None else {}))
+            check_row_counts(split, held | ({self._document.party: own} if self._assembly.holds_data else {}))
             fill_row_counts(rows, held)
 
     def _check_aligned_ids(self, prepared: Mapping[str, Prepared]) -> None:

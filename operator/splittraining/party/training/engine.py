@@ -15,6 +15,7 @@ import torch
 from splittraining.api.errors import DataInvalid
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.wire_plan import Transfer, ValueSource, WirePlan
+from splittraining.party.model.crossings import OUTPUT
 from splittraining.party.training.loss import check_finite_loss
 from splittraining.party.training.metrics import MetricSet
 from splittraining.party.training.stage import StageRunner
@@ -162,6 +163,16 @@ class StepEngine:
             label = self._label_of(held, given)
             metrics.update(output, label, self._require_loss()(output, label), given.rows)
         self._progress.mark(given.step, "evaluated")
+
+    @torch.no_grad()
+    def predict(self, given: StepInput, links: Links) -> dict[str, torch.Tensor]:
+        """Runs one batch forward in evaluation mode; returns the model's output where the labels would be, else none.
+
+        Nobody brings labels, and none are sent: in the wire plan of a prediction the output ends at their holder.
+        """
+        output, _, _ = self._forward(given, links, training=False)
+        self._progress.mark(given.step, "predicted")
+        return {} if output is None else {OUTPUT: output.detach().cpu()}
 
     def _forward(
         self, given: StepInput, links: Links, *, training: bool

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from splittraining.party.data.augmentation import RowTransform
-from splittraining.party.data.dataset import Dataset
+from splittraining.party.data.dataset import Batch, Dataset
 from splittraining.party.data.order import RowIndices, compute_epoch_order
 from splittraining.party.data.row_ids import compute_row_ids_digest
 from splittraining.party.training.engine import StepInput
@@ -67,7 +67,7 @@ class BatchFeed:
         taken = self._take(self._dataset, indices, epoch=epoch)
         return StepInput(step, len(indices), taken.inputs, taken.label, loss_share=loss_share)
 
-    def _take(self, dataset: Dataset, indices: RowIndices, *, epoch: int | None) -> Dataset:
+    def _take(self, dataset: Dataset, indices: RowIndices, *, epoch: int | None) -> Batch:
         taken = dataset.take(indices)
         if self._transform is None or epoch is None:
             return taken

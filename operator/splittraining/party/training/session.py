@@ -19,6 +19,7 @@ from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.conductor import Conductor
 from splittraining.party.training.follower import Follower
 from splittraining.party.training.peer_links import PeerLinks, PeerTerms, build_peer_links
+from splittraining.party.training.prediction import PredictionConductor, PredictionFollower
 from splittraining.party.training.sealed_mail import SealedMail
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.channel import Alarm, Channel, ChannelSettings
@@ -144,7 +145,8 @@ class Session:
         channels.append(channel)
         link = self._build_link(channel)
         send_hello(link, self._build_hello(), server=SERVER_PARTY)
-        follower = Follower(
+        kind = Follower if self._assembly.result is None else PredictionFollower
+        follower = kind(
             self._assembly,
             link=link,
             mail=self._mail,
@@ -187,7 +189,8 @@ class Session:
         try:
             with self._conversation(channels):
                 links, hellos = self._welcome_all(server, channels)
-                conductor = Conductor(
+                kind = Conductor if self._assembly.result is None else PredictionConductor
+                conductor = kind(
                     self._assembly,
                     links=links,
                     hellos=hellos,

@@ -10,14 +10,15 @@ from torch import nn
 
 from splittraining.api.base import compute_digest
 from splittraining.api.contract import Contract
-from splittraining.api.errors import ContractMismatch
+from splittraining.api.errors import ContractMismatch, StorageFailed
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.spec.data import WarmStartSpec
 from splittraining.api.spec.update import ClippingMode
 from splittraining.api.wire_plan import WirePlan
 from splittraining.party.model.build import build_model
 from splittraining.party.model.cut import CutModel
-from splittraining.party.model.topology import cut_for_contract
+from splittraining.party.model.prediction import build_prediction_stages
+from splittraining.party.model.topology import build_stages, cut_for_contract
 from splittraining.party.training.averaging import Outline, pack_tensors, unpack_tensors
 from splittraining.party.training.best_round import KeptWeights
 from splittraining.party.training.clipping import find_dtype
@@ -31,6 +32,7 @@ from splittraining.party.training.relays import check_consent
 from splittraining.party.training.results import build_manifest, write_result
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
 from splittraining.party.training.stage import StageRunner
+from splittraining.party.training.stored_result import StoredResult
 from splittraining.party.training.updates import Updates, add_training_notes
 from splittraining.party.training.warm_start import load_warm_start
 
@@ -46,6 +48,7 @@ class ModelShare:
         source_path: Folder of the model's source files, or empty.
         device: Where the segments live.
         shard: Keeps this party's random draws apart from those of others that run the same segments at once.
+        predicts: Whether nothing is trained, and the output goes to where the labels would be.
 
     Raises:
         ModelInvalid: if the model cannot be cut as the contract says, or its code sends more than that.
@@ -54,7 +57,14 @@ class ModelShare:
     """
 
     def __init__(
-        self, contract: Contract, *, owner: str, source_path: str, device: torch.device, shard: str = ""
+        self,
+        contract: Contract,
+        *,
+        owner: str,
+        source_path: str,
+        device: torch.device,
+        shard: str = "",
+        predicts: bool = False,
     ) -> None:
         self._contract = contract
         self._source_path = source_path
@@ -65,10 +75,12 @@ class ModelShare:
         check_parameter_groups(contract.training, model)
         self._state_names = frozenset(model.state_dict())
         cut = cut_for_contract(model, contract)
-        self.wire_plan: WirePlan = cut.wire_plan
-        self.report: PlanReport = add_training_notes(cut.report, contract.training)
         check_pinned_plan(contract, cut.wire_plan)
         check_consent(contract, cut.wire_plan)
+        if predicts:
+            cut = self._cut_for_prediction(cut)
+        self.wire_plan: WirePlan = cut.wire_plan
+        self.report: PlanReport = add_training_notes(cut.report, contract.training)
         self.outside = Outline.of_segments(segment for segment in cut.segments if segment.owner != owner)
         """What the other owners hold."""
         cut.keep_only(owner)
@@ -99,6 +111,35 @@ class ModelShare:
             dtype=find_dtype(model.parameters()) if is_global else torch.float32,
             device=device,
         )
+
+    def _cut_for_prediction(self, trained: CutModel) -> CutModel:
+        """Cuts the model anew where the output takes another way than in training; what is pinned is the training's."""
+        contract, stages = self._contract, build_stages(self._contract)
+        predicting = build_prediction_stages(stages)
+        if predicting == stages:
+            return trained
+        model = build_model(contract.model, seed=contract.training.seed, source_path=self._source_path)
+        return cut_for_contract(model, contract, stages=predicting)
+
+    @torch.no_grad()
+    def load_result(self, stored: StoredResult) -> None:
+        """Takes the weights of a party's result.
+
+        Raises:
+            StorageFailed: if its tensors are not those of this share.
+        """
+        own = {**self.parameters, **self.buffers}
+        expected = {name: (tensor.shape, tensor.dtype) for name, tensor in own.items()}
+        given = {name: (tensor.shape, tensor.dtype) for name, tensor in stored.tensors.items()}
+        if given != expected:
+            wrong = sorted(name for name in given.keys() | expected if given.get(name) != expected.get(name))
+            raise StorageFailed(
+                f"{stored.folder} holds other tensors than this party's layers have: {', '.join(wrong)}",
+                allowed=f"exactly the tensors {', '.join(sorted(own)) or '(none)'} in their shapes",
+                remedy="use the model's code and the versions of the training",
+            )
+        for name, tensor in own.items():
+            tensor.copy_(stored.tensors[name])
 
     @torch.no_grad()
     def initialize(self, seed: int) -> None:

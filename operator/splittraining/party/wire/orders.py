@@ -222,6 +222,24 @@ class Finished(Message):
     manifest_digest: Annotated[str, Field(max_length=80)]
 
 
+class Predict(Message):
+    """Conductor to client, in a run that predicts: run your rows forward, in order; the first batch is `first_step`."""
+
+    type: Literal["Predict"] = "Predict"
+    first_step: Annotated[int, _COUNT]
+    result_generation: Annotated[int, _COUNT]
+    """Generation of the server's trained segments; the client's must be of the same."""
+    result_step: Annotated[int, _COUNT]
+    """Global step of the server's trained segments; the client's must be of the same."""
+
+
+class Predicted(Message):
+    """Client to conductor: all rows are through."""
+
+    type: Literal["Predicted"] = "Predicted"
+    rows: Annotated[int, _COUNT]
+
+
 ORDERS: tuple[type[Message], ...] = (
     PeerCard,
     Prepare,
@@ -243,5 +261,7 @@ ORDERS: tuple[type[Message], ...] = (
     HandOffDone,
     Finish,
     Finished,
+    Predict,
+    Predicted,
 )
 """Every message after the handshake."""
