@@ -1,22 +1,20 @@
 """Writes docs/topologies.md, whose pictures are drawn from models that this project cuts: `make docs`.
 
-Each topology but MultiTask has a tiny model. What its picture shows is the wire plan of that model, not somebody's
-drawing of it. MultiTask's plan is written by hand here: `cut_model` cuts for one loss.
+Each topology has a tiny model. What its picture shows is the wire plan of that model, not somebody's drawing of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from topology_texts import INTRODUCTION, SCHEDULES, TEXTS, Text
 from torch import Tensor, nn
 
-from splittraining.api.plan_report import PlanReport, SegmentReport
+from splittraining.api.plan_report import PlanReport
 from splittraining.api.spec.model import InputSpec, LabelSpec
 from splittraining.api.spec.split_training import Topology
-from splittraining.api.wire_plan import CLIENT_OWNER, DType, Stage, Value, ValueSource, WirePlan
+from splittraining.api.wire_plan import CLIENT_OWNER, DType
 from splittraining.party.model.cut import cut_model
 from splittraining.party.model.stages import StageSpec
 from splittraining.report.diagram import render_diagram
@@ -53,12 +51,27 @@ class Towers(nn.Module):
         return self.trunk(self.merge(both).relu())
 
 
+class Tasks(nn.Module):
+    """Two branches, a trunk, and two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image_tower, self.blood_tower = nn.Linear(8, 16), nn.Linear(5, 4)
+        self.trunk, self.heart_head, self.tumor_head = nn.Linear(20, 12), nn.Linear(12, 2), nn.Linear(12, 2)
+
+    def forward(self, image: Tensor, blood: Tensor) -> dict[str, Tensor]:
+        """Returns the logits of two classes for each question."""
+        both = torch.cat([self.image_tower(image).relu(), self.blood_tower(blood).relu()], dim=1)
+        found = self.trunk(both)
+        return {"heart": self.heart_head(found.relu()), "tumor": self.tumor_head(found.relu())}
+
+
 def render_page() -> str:
     """Renders docs/topologies.md."""
     sections = [INTRODUCTION]
-    for topology in Topology:
-        report, losses = build_report(topology)
-        sections.append(_render_section(topology, TEXTS[topology], render_diagram(report, losses=losses)))
+    sections += [
+        _render_section(topology, TEXTS[topology], render_diagram(build_report(topology))) for topology in Topology
+    ]
     return "\n\n".join([*sections, SCHEDULES])
 
 
@@ -68,13 +81,12 @@ def _render_section(topology: Topology, text: Text, diagram: str) -> str:
     return "\n\n".join([*parts, f"**What it reveals to whom**\n\n{leaks}"])
 
 
-def build_report(topology: Topology) -> tuple[PlanReport, Sequence[int]]:
-    """Returns a topology's plan and which of its stages compute a loss (none named: the plan's own)."""
-    if topology is Topology.MULTI_TASK:
-        return _build_multi_task()
+def build_report(topology: Topology) -> PlanReport:
+    """Returns a topology's plan."""
     model, stages, inputs = _list_stages(topology)
     specs = [InputSpec(name=name, dtype=DType.FLOAT32, shape=(size,)) for name, size in inputs]
-    return cut_model(model, stages=stages, inputs=specs, label=LABEL, seed=1).report, ()
+    label = None if topology is Topology.MULTI_TASK else LABEL
+    return cut_model(model, stages=stages, inputs=specs, label=label, seed=1).report
 
 
 def _list_stages(topology: Topology) -> tuple[nn.Module, list[StageSpec], list[tuple[str, int]]]:
@@ -96,49 +108,20 @@ def _list_stages(topology: Topology) -> tuple[nn.Module, list[StageSpec], list[t
             merger = StageSpec("university", cut_points=("merge",))
             server = StageSpec("server", holds_label=True)
             return towers, [imaging, laboratory, merger, server], [IMAGE, ("blood", 5)]
-        case _:
+        case Topology.MULTI_TASK:
+            heads = [
+                StageSpec(owner, holds_label=True, task=task, output=task)
+                for owner, task in (("cardiology", "heart"), ("oncology", "tumor"))
+            ]
+            trunk = StageSpec("server", cut_points=("trunk",))
+            return Tasks(), [imaging, laboratory, trunk, *heads], [IMAGE, ("blood", 5)]
+        case Topology.MULTI_HOP:
             hops = [
                 StageSpec("ward", cut_points=("first",), arguments=("image",)),
                 StageSpec("hospital", cut_points=("second",)),
                 StageSpec("region", cut_points=("third",)),
             ]
             return chain, [*hops, StageSpec("server", holds_label=True)], [IMAGE]
-
-
-def _build_multi_task() -> tuple[PlanReport, Sequence[int]]:
-    """Two branches, a trunk, and a head with a loss at each of two clients.
-
-    The trunk's value stands here once per label party, since each one's gradient goes straight back to the server.
-    """
-    segments = [
-        ("imaging", 144, "image_tower"),
-        ("laboratory", 24, "blood_tower"),
-        ("server", 252, "trunk"),
-        ("cardiology", 26, "heart_head"),
-        ("oncology", 13, "tumor_head"),
-    ]
-    values = [("image_tower", 16, 0, (2,)), ("blood_tower", 4, 1, (2,)), ("trunk", 12, 2, (3,)), ("trunk", 12, 2, (4,))]
-    plan = WirePlan(
-        stages=tuple(Stage(index=index, owner=owner) for index, (owner, _, _) in enumerate(segments)),
-        loss_stage=len(segments) - 1,
-        values=tuple(
-            Value(
-                id=number,
-                name=name,
-                source=ValueSource.CUT,
-                dtype=DType.FLOAT32,
-                shape=(1, size),
-                producer=producer,
-                consumers=consumers,
-            )
-            for number, (name, size, producer, consumers) in enumerate(values)
-        ),
-    )
-    rows = tuple(
-        SegmentReport(stage=index, owner=owner, num_parameters=size, num_buffers=0, layers=(layer,))
-        for index, (owner, size, layer) in enumerate(segments)
-    )
-    return PlanReport(segments=rows, wire_plan=plan, wire_plan_digest=plan.compute_digest()), (3, 4)
 
 
 if __name__ == "__main__":

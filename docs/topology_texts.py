@@ -23,13 +23,12 @@ INTRODUCTION = """\
 <!-- Written by `make docs` from docs/render_topologies.py and docs/topology_texts.py: change them, not this page. -->
 
 A *topology* says who runs which part of the model, a *schedule* who takes part in a step and when. Both are presets of
-one thing: a graph of segments, each with an owner. The pictures are drawn from plans of small models (that
-of MultiTask is written by hand). A box is a party, in it are its layers; a plain arrow is a value that crosses, a
-dashed one its gradient coming back, a thick one labels. **What is not drawn does not cross**, but for hand-offs and
-what one client averages for others. `splittraining plan -f training.yaml --diagram` draws your own model.
+one thing: a graph of segments, each with an owner. The pictures are drawn from plans of small models. A box is a party,
+in it are its layers; a plain arrow is a value that crosses, a dashed one its gradient coming back, a thick one labels.
+**What is not drawn does not cross**, but for hand-offs and what one client averages for others. `splittraining plan -f
+training.yaml --diagram` draws your own model.
 
-Which of these this version runs is in the table of [README.md](../README.md#what-works-and-what-does-not-yet). What
-activations reveal, whoever gets them: [what the server can learn](what-the-server-can-learn.md)."""
+What activations reveal, whoever gets them: [what the server can learn](what-the-server-can-learn.md)."""
 
 
 TEXTS = {

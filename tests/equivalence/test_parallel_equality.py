@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,21 @@ def test_losses_at_the_clients_of_a_u_shape_add_up_to_one_large_batch(batch: str
         losses = expected.losses[number * per_round : (number + 1) * per_round]
         mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / rows
         assert told["metrics"]["train_loss"] == pytest.approx(mean, rel=0, abs=ROUNDING)  # type: ignore[index]
+
+
+def test_a_sum_of_gradients_is_clipped_by_the_norm_that_the_large_batch_has(tmp_path: Path) -> None:
+    clipping = {"gradientClipping": {"mode": "GlobalNorm", "limit": "0.2"}}
+    case = a_parallel_case(MOMENTUM, rounds=20).changed(lambda spec: spec["training"].update(clipping))
+    norms: list[float] = []
+
+    def clip(parameters: list[torch.nn.Parameter]) -> None:
+        norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, 0.2, foreach=False)))
+
+    run = succeed(case, tmp_path)
+    expected = train_large_batches(case.build_model, case.rows, replace(case.plan, clip=clip), batch="Union")
+    assert sum(norm > 0.2 for norm in norms) > len(norms) // 2
+    for client in list_clients(case):
+        assert measure_distance(run.merge_segments(["server", client]), expected.state) <= ROUNDING
 
 
 def test_private_clients_train_a_bottom_of_their_own_below_one_top(tmp_path: Path) -> None:

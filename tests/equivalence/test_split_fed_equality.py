@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def test_equals_averages_written_by_hand(
 ) -> None:
     case = a_split_fed_case(optimizer, **member)
     expected = train_federated(case.build_model, case.rows, case.plan, top=["top"], **reference)  # type: ignore[arg-type]
+    assert_same_bits(succeed(case, tmp_path), expected)
+
+
+def test_rates_fall_by_rounds_and_each_client_is_clipped_with_its_own_top(tmp_path: Path) -> None:
+    training = {
+        "gradientClipping": {"mode": "GlobalNorm", "limit": "0.2"},
+        "learningRateSchedule": {"name": "Step", "every": 1, "gamma": "0.5"},
+    }
+    case = a_split_fed_case(MOMENTUM).changed(lambda spec: spec["training"].update(training))
+    plan = replace(
+        case.plan,
+        rate=lambda round_number: 0.5 ** (round_number - 1),
+        clip=lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 0.2, foreach=False),
+    )
+    expected = train_federated(case.build_model, case.rows, plan, top=["top"])
     assert_same_bits(succeed(case, tmp_path), expected)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from support.cases import ADAM, MOMENTUM, Case, a_u_shaped_case, a_vanilla_case, a_vertical_case
+from support.cases import ADAM, MOMENTUM, Case, a_multi_hop_case, a_u_shaped_case, a_vanilla_case, a_vertical_case
 from support.runs import FinishedRun, run_case
 from support.training_oracle import Means, Rate, Trained, train_by
 
@@ -36,7 +36,7 @@ def succeed(case: Case, folder: Path) -> FinishedRun:
 def assert_equals(run: FinishedRun, case: Case, expected: Trained) -> None:
     assert run.read_losses() == expected.losses
     clients = [client["name"] for client in case.spec["clients"]]
-    groups = [clients] if case.spec["topology"] == "Vertical" else [[client] for client in clients]
+    groups = [clients] if case.spec["schedule"]["mode"] == "Joint" else [[client] for client in clients]
     for group in groups:
         merged = run.merge_segments(["server", *group])
         assert merged.keys() == expected.state.keys()
@@ -97,6 +97,7 @@ def test_a_learning_rate_schedule_equals_plain_pytorch(schedule: dict[str, Any],
         pytest.param(
             a_vertical_case(label_at="server"), id="Vertical with labels at the server", marks=pytest.mark.slow
         ),
+        pytest.param(a_multi_hop_case(), id="a chain of four owners, whose values are relayed"),
     ],
 )
 def test_clipping_by_global_norm_equals_the_unsplit_model(case: Case, tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_clipping_by_global_norm_equals_the_unsplit_model(case: Case, tmp_path: 
     expected = train_by(
         case, Means(clip=lambda all_of_them: nn.utils.clip_grad_norm_(all_of_them, limit, foreach=False))
     )
-    assert expected.num_clipped > len(expected.losses) // 2
+    assert expected.num_clipped >= len(expected.losses) // 2
     assert_equals(succeed(case, tmp_path), case, expected)
 
 

@@ -19,6 +19,9 @@ from splittraining.party.data.order import compute_client_order, compute_epoch_o
 JOINT = ""
 """The client name that keys the order of rows which all parties share."""
 
+Clip = Callable[[list[nn.Parameter]], object]
+"""Works on the gradients of a whole model before they are used."""
+
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "CrossEntropy": nn.functional.cross_entropy,
     "BCEWithLogits": nn.functional.binary_cross_entropy_with_logits,
@@ -49,6 +52,9 @@ class Plan:
     loss: str
     turn_unit: str = "Epoch"
     turn_length: int = 1
+    clip: Clip = lambda _parameters: None
+    rate: Callable[[int], float] = lambda _round: 1.0
+    """Factor on the learning rate of a round, counted from 1; where rates are scheduled by rounds."""
 
 
 @dataclass
@@ -167,7 +173,12 @@ def train_with_private_bottoms(
 
 
 def train_large_batches(
-    factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan, *, batch: str, private: Sequence[str] = ()
+    factory: Callable[[], nn.Module],
+    rows: Sequence[Rows],
+    plan: Plan,
+    *,
+    batch: str,
+    private: Sequence[str] = (),
 ) -> Trajectory:
     """Trains on all clients' rows of a step as one batch.
 
@@ -189,6 +200,7 @@ def train_large_batches(
                 outputs = [models[client](**inputs) for client, inputs, _ in step]
                 value = LOSSES[plan.loss](torch.cat(outputs), torch.cat([label for _, _, label in step]))
                 value.backward()
+                plan.clip(list(first.parameters()))
                 for optimizer in optimizers:
                     optimizer.step()
                 trajectory.losses.append(value.item())
@@ -234,7 +246,11 @@ def train_federated(
                 for _ in range(local_epochs * -(-len(each) // plan.batch_size)):
                     inputs, label = next(streams[each.client])
                     used = [optimizers[each.client], *shared_optimizers]
-                    trajectory.losses.append(_train_step(models[each.client], used, inputs, label, plan.loss))
+                    for group in (group for optimizer in used for group in optimizer.param_groups):
+                        group["lr"] = float(plan.optimizer["learningRate"]) * plan.rate(round_number)
+                    trajectory.losses.append(
+                        _train_step(models[each.client], used, inputs, label, plan.loss, plan.clip)
+                    )
             _average(models, rows, averaged)
         trajectory.private_states = {client: dict(model.state_dict()) for client, model in models.items()}
         return trajectory
@@ -315,11 +331,13 @@ def _train_step(
     inputs: Mapping[str, Tensor],
     label: Tensor,
     loss: str,
+    clip: Clip = lambda _parameters: None,
 ) -> float:
     for optimizer in optimizers:
         optimizer.zero_grad()
     value = LOSSES[loss](model(**inputs), label)
     value.backward()
+    clip(list(model.parameters()))
     for optimizer in optimizers:
         optimizer.step()
     return value.item()

@@ -7,7 +7,6 @@ forward, dashed ones their gradients coming back, thick ones labels. What is not
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from splittraining.api.plan_report import PlanReport, SegmentReport
 from splittraining.api.wire_plan import CLIENT_OWNER, Direction, Transfer, ValueSource, WirePlan
@@ -16,15 +15,10 @@ _MAX_LAYERS = 3
 _CLIENT_TITLE = "each client"
 
 
-def render_diagram(report: PlanReport, *, losses: Sequence[int] = ()) -> str:
-    """Renders a plan as a Mermaid flowchart.
-
-    Args:
-        report: The plan.
-        losses: Stages that compute a loss; by default the wire plan's own.
-    """
+def render_diagram(report: PlanReport) -> str:
+    """Renders a plan as a Mermaid flowchart."""
     plan = report.wire_plan
-    loss_stages = set(losses) or {plan.loss_stage}
+    loss_stages = {stage.index for stage in plan.stages if plan.computes_loss(stage.index)}
     lines = ["flowchart LR"]
     owners = list(dict.fromkeys(stage.owner for stage in plan.stages))
     for number, owner in enumerate(owners):

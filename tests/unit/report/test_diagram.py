@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from splittraining.api.plan_report import PlanReport, SegmentReport
-from splittraining.api.wire_plan import DType, Stage, Value, ValueSource, WirePlan
+from splittraining.api.wire_plan import DType, LossStage, Stage, Value, ValueSource, WirePlan
 from splittraining.report.diagram import render_diagram
 from support.report_support import build_plan_report
 
@@ -61,8 +61,11 @@ def test_every_transfer_of_a_step_is_drawn_and_nothing_more() -> None:
     assert len(list_arrows(render_diagram(report))) == num_transfers + len(("the loss", "the local value"))
 
 
-def test_several_losses_can_be_drawn() -> None:
-    text = render_diagram(a_u_shape(), losses=(1, 2))
+def test_each_task_has_its_loss() -> None:
+    report = a_u_shape()
+    losses = tuple(LossStage(stage=stage, task=f"task{stage}") for stage in (1, 2))
+    plan = report.wire_plan.model_copy(update={"loss_stages": losses})
+    text = render_diagram(report.model_copy(update={"wire_plan": plan}))
     assert {"stage1 --> loss1", "stage2 --> loss2"} <= list_arrows(text)
 
 
