@@ -80,9 +80,9 @@ REFUSED: list[Any] = [
         id="a typo in the manifest",
     ),
     pytest.param(
-        a_small_case().changed(lambda spec: spec["model"].update(initialization="Private")),
+        a_small_case().changed(lambda spec: spec["training"].update(numerics={"mode": "Fast"})),
         ExitCode.NOT_SUPPORTED,
-        ["spec.model.initialization: Private is not in this version", "Allowed: ClientsOnly, Shared"],
+        ["spec.training.numerics.mode: Fast is not in this version", "Allowed: Exact"],
         id="a value that is not there yet",
     ),
     pytest.param(

@@ -18,7 +18,7 @@ import yaml
 from torch import nn
 
 from support import small_models
-from support.oracle import JOINT, Plan, Rows
+from support.oracle import JOINT, Plan, Rows, Task
 
 Table = dict[str, np.ndarray]
 
@@ -89,7 +89,7 @@ class Case:
             rounds=self.spec["rounds"],
             seed=training["seed"],
             optimizer=training["optimizer"],
-            loss=training["loss"]["name"],
+            loss=training["loss"]["name"] if "loss" in training else "",
             turn_unit=turn["unit"],
             turn_length=turn["length"],
         )
@@ -103,6 +103,27 @@ class Case:
     def test_rows(self) -> list[Rows]:
         """The test rows, in the same form."""
         return self._rows_of("test")
+
+    @property
+    def task_rows(self) -> tuple[dict[str, torch.Tensor], list[Task]]:
+        """The inputs of all training rows, ordered by id, and the tasks with their labels."""
+        inputs: dict[str, torch.Tensor] = {}
+        columns: dict[str, np.ndarray] = {}
+        for data in self._list_data():
+            table = self.tables[_get_claim(data)]["train"]
+            order = np.argsort(table["id"])
+            columns |= {name: column[order] for name, column in table.items()}
+            for given in data.get("inputs", []):
+                inputs[given["name"]] = torch.from_numpy(np.stack([table[c][order] for c in given["columns"]], axis=1))
+        tasks = [
+            Task(
+                task["name"],
+                task["loss"]["name"],
+                torch.from_numpy(columns[task["name"]]).reshape(-1, *task["label"]["shape"]),
+            )
+            for task in self.spec["tasks"]
+        ]
+        return inputs, tasks
 
     def build_model(self) -> nn.Module:
         """Builds the whole model in this process."""

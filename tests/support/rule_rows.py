@@ -580,7 +580,6 @@ DATA_ROWS = (
         accepted={
             "a model.label": VANILLA,
             "labels of tasks and no model.label": MULTI_TASK,
-            "no labels and no model.label": MULTI_HOP.without("spec.model.label").without("spec.clients.0.data.label"),
         },
     ),
     *_rows(

@@ -15,7 +15,7 @@ def test_the_three_shapes_are_accepted():
 def test_what_the_api_forbids_comes_before_what_this_version_lacks():
     training = (
         a_vanilla_training()
-        .with_value("spec.clients.1.data.format", "Parquet")
+        .with_value("spec.mode", "Predict")
         .with_value("spec.model.cutPoints", [])
         .without("spec.model.label")
         .build()

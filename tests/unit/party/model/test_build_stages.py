@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from splittraining.api.contract import Contract, ContractParty, Role
-from splittraining.api.errors import NotSupported, SpecInvalid
+from splittraining.api.errors import SpecInvalid
 from splittraining.api.spec.data import DataInput, DataLabel
 from splittraining.api.spec.model import CutPoint, InputSpec
 from splittraining.api.wire_plan import DType
@@ -95,11 +95,6 @@ def test_a_client_with_inputs_needs_a_cut_point() -> None:
 def test_another_number_of_cut_points_is_refused(topology: str, cuts: tuple[str, ...]) -> None:
     with pytest.raises(SpecInvalid, match=rf"topology {topology} with {len(cuts)} model\.cutPoints"):
         build_stages(contract(topology, *cuts))
-
-
-def test_a_topology_of_a_later_version_is_refused_by_name() -> None:
-    with pytest.raises(NotSupported, match="topology MultiTask"):
-        build_stages(contract("MultiTask", "a"))
 
 
 CHAIN = (party("clinic", "x", "y", label=LABEL), party("lab"), party("center"))

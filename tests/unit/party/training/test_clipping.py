@@ -58,7 +58,7 @@ def test_two_owners_clip_to_the_bits_of_the_unsplit_model(sizes: list[int], spli
     norms = compute_norms({name: ours[name] for name in owners if owners[name] == "client"})
     says = tuple(repr(float(norms[name])) if name in norms else "" for name in owners if owners[name] == "client")
     at_server = Script(GradientNorms(step=7, norms=says))
-    server.clip_for({"client": at_server}, GIVEN)  # type: ignore[dict-item]
+    server.clip_for({"client": [at_server]}, GIVEN)  # type: ignore[list-item]
     at_client = Script(*at_server.told)
     client.clip_with(at_client, GIVEN)  # type: ignore[arg-type]
     assert at_client.told == [GradientNorms(step=7, norms=says)]
@@ -100,7 +100,23 @@ def test_norms_that_cannot_be_are_refused(says: Message) -> None:
     named = make_parameters([3, 3])
     server = make_side(named, "server", {"p0": "client", "p1": "server"})
     with pytest.raises(ProtocolViolation):
-        server.clip_for({"client": Script(says)}, GIVEN)  # type: ignore[dict-item]
+        server.clip_for({"client": [Script(says)]}, GIVEN)  # type: ignore[list-item]
+
+
+def test_clients_that_hold_one_sum_tell_one_set_of_norms_which_counts_once() -> None:
+    named = make_parameters([3, 3])
+    owners = {"p0": "client", "p1": "server"}
+    replicas = [Script(GradientNorms(step=7, norms=("1.5",))) for _ in range(2)]
+    make_side(named, "server", owners).clip_for({"client": replicas}, GIVEN)  # type: ignore[dict-item]
+    norm = torch.linalg.vector_norm(torch.stack([torch.tensor(1.5), compute_norms(make_parameters([3, 3]))["p1"]]))
+    assert [link.told for link in replicas] == [[GradientNorm(step=7, norm=repr(float(norm)))]] * 2
+
+
+def test_clients_whose_sums_differ_are_refused() -> None:
+    replicas = [Script(GradientNorms(step=7, norms=(text,))) for text in ("1.5", "1.25")]
+    server = make_side(make_parameters([3, 3]), "server", {"p0": "client", "p1": "server"})
+    with pytest.raises(ProtocolViolation, match="other gradient norms at step 7"):
+        server.clip_for({"client": replicas}, GIVEN)  # type: ignore[dict-item]
 
 
 def test_a_gradient_that_is_not_finite_is_named_where_it_is() -> None:
