@@ -38,7 +38,8 @@ class ClientLine:
         self, names: Sequence[str], links: Mapping[str, Link], *, hands_off: bool, directly: bool = False
     ) -> None:
         self.names = list(names)
-        self.links = links
+        # Clients connect in any order; whatever is summed over them is summed in the listed one.
+        self.links: Mapping[str, Link] = {name: links[name] for name in self.names}
         self._hands_off = hands_off
         self._successors = dict(list_pairs(self.names)) if directly else {}
         self._sequence = 0

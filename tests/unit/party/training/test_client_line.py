@@ -128,3 +128,9 @@ def test_a_client_has_neighbors_only_where_hand_offs_go_directly() -> None:
     for other in (HandOffMode.VIA_SERVER, HandOffMode.NONE):
         assert find_neighbors(a_schedule(other), ["a", "b"], "a") is None
     assert find_neighbors(ScheduleSpec(mode=ScheduleMode.JOINT), ["a", "b"], "a") is None
+
+
+def test_links_are_in_listed_order_whoever_connected_first() -> None:
+    links = dict.fromkeys(("west", "north", "south"))
+    line = ClientLine(["north", "south", "west"], links, hands_off=False)  # type: ignore[arg-type]
+    assert list(line.links) == ["north", "south", "west"]

@@ -43,7 +43,7 @@ class ServerSide:
 
     @property
     def links(self) -> Mapping[str, Link]:
-        """To every client, by name."""
+        """To every client, by name, in listed order."""
         return self.line.links
 
     @property
