@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from support.builders import TrainingBuilder
-from support.rule_rows import VANILLA, VANILLA_WARM, VERTICAL, WARM_START, Row, make_rows
+from support.rule_rows import MULTI_TASK, VANILLA, VANILLA_WARM, VERTICAL, WARM_START, Row, make_rows
 
 _SCHEDULE = "spec.training.learningRateSchedule"
 
@@ -127,6 +127,19 @@ UPDATE_ROWS: tuple[Row, ...] = (
         accepted={
             "monitored to stop": _evaluated({"monitor": "AUC", "metrics": ["AUC"], "earlyStopping": _STOPPING}),
             "the loss, for nothing": _evaluated({"monitor": "Loss"}),
+        },
+    ),
+    *make_rows(
+        "spec",
+        "with tasks rounds are compared by the sum",
+        refused={
+            "the accuracy of tasks": MULTI_TASK.with_value(
+                "spec.training.evaluation", {"metrics": ["Accuracy"], "monitor": "Accuracy", "keep": "Best"}
+            )
+        },
+        accepted={
+            "the loss of tasks": MULTI_TASK.with_value("spec.training.evaluation.keep", "Best"),
+            "the accuracy of one loss": _evaluated({"metrics": ["Accuracy"], "monitor": "Accuracy", "keep": "Best"}),
         },
     ),
     *make_rows(

@@ -149,6 +149,14 @@ UPDATE_RULES = (
     ),
     Rule(
         "spec",
+        "size(self.tasks) == 0 || self.training.evaluation.monitor == 'Loss'",
+        "with tasks rounds are compared by the sum of their losses, since each task has metrics of its own; set"
+        " evaluation.monitor to Loss",
+        lambda spec: not spec.tasks or spec.training.evaluation.monitor is MonitoredMetric.LOSS,
+        ".training.evaluation.monitor",
+    ),
+    Rule(
+        "spec",
         "!(has(self.training.evaluation.earlyStopping) || self.training.evaluation.keep == 'Best')"
         " || self.clients.exists(c, has(c.data) && has(c.data.test))"
         " || (has(self.server.data) && has(self.server.data.test))",
