@@ -12,7 +12,6 @@ from pathlib import Path
 from splittraining.api.errors import ProtocolViolation
 from splittraining.api.report import PartyState
 from splittraining.api.spec.schedule import HandOff as HandOffMode
-from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.training.alignment import check_row_counts, check_row_ids, fill_row_counts
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.best_round import EvaluatedRound, RoundSelection
@@ -185,10 +184,10 @@ class Conductor:
                 continue
             for name in group:
                 self._rounds.prepare_evaluation(name)
-            self._telemetry.enter(PartyState.EVALUATING, active_party=group[0] if len(group) == 1 else EVERYBODY)
+            self._telemetry.enter(PartyState.EVALUATING, active_party=self._side.name_active(group))
             for name in group:
                 self._links[name].send_control(Evaluate(round=round_number, step=self._side.step))
-            links = self._links if self._assembly.is_joint else {CLIENT_OWNER: self._links[group[0]]}
+            links = self._side.list_links(group)
             for given in self._side.build_feed("test", group[0]).iterate_test(step=self._side.step):
                 self._assembly.engine.evaluate(given, links, pooled)
             answers = [self._line.recv(name, Evaluated) for name in group]

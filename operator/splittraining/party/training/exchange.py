@@ -77,6 +77,14 @@ class Exchange:
         return result
 
 
+def serve(line: ClientLine, mail: SealedMail, averaging_party: str, errand: Errand, combine: Combine) -> None:
+    """Does the server's part of one exchange: combines where it is the averaging party, else carries."""
+    if averaging_party == SERVER_PARTY:
+        run_at_server(mail, line.links, errand, combine)
+    else:
+        carry(line, averaging_party, part=errand.part, result=errand.result)
+
+
 def run_at_server(mail: SealedMail, links: Mapping[str, Link], errand: Errand, combine: Combine) -> None:
     """Combines at the server, which the contract makes the averaging party."""
     parts = [recv(mail, link, errand, errand.part, name) for name, link in links.items()]

@@ -14,14 +14,12 @@ from pathlib import Path
 from splittraining.api.errors import ContractMismatch, DataInvalid, ProtocolViolation
 from splittraining.api.report import PartyState
 from splittraining.api.results import ResultManifest
-from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.conductor import Conductor
 from splittraining.party.training.engine import Links, StepInput
 from splittraining.party.training.feed import BatchFeed
 from splittraining.party.training.follower import Follower
 from splittraining.party.training.predictions import Predictions
-from splittraining.party.training.rounds.server_side import EVERYBODY
 from splittraining.party.training.schedule import count_batches
 from splittraining.party.training.telemetry import Telemetry
 from splittraining.party.wire.orders import Finish, Finished, Predict, Predicted
@@ -64,13 +62,13 @@ class PredictionConductor(Conductor):
         return sum(count_batches(self._side.test_rows[group[0]], batch_size) for group in self._list_groups())
 
     def _predict(self, group: list[str], manifest: ResultManifest, first_step: int, predictions: Predictions) -> int:
-        active = group[0] if len(group) == 1 else EVERYBODY
+        active = self._side.name_active(group)
         self._telemetry.enter(PartyState.PREDICTING, active_party=active)
         order = Predict(first_step=first_step, result_generation=manifest.generation, result_step=manifest.step)
         for name in group:
             self._links[name].send_control(order)
         inputs = number_steps(self._side.build_feed("test", group[0]), first_step)
-        links = self._links if self._assembly.is_joint else {CLIENT_OWNER: self._links[group[0]]}
+        links = self._side.list_links(group)
         steps = _run_rows(self._assembly, inputs, links, predictions, self._telemetry, active)
         for name in group:
             self._line.recv(name, Predicted)

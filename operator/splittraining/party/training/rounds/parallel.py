@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.report import PartyState
 from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.training.averaging import combine_gradients
 from splittraining.party.training.engine import Links, StepInput
-from splittraining.party.training.exchange import carry, find_averaging_party, run_at_server
+from splittraining.party.training.exchange import find_averaging_party, serve
 from splittraining.party.training.rounds.gathered_link import GatheredLink, check_rows_can_be_gathered
 from splittraining.party.training.rounds.gradient_sum import plan_errand
 from splittraining.party.training.rounds.interface import RoundSums
 from splittraining.party.training.rounds.server_side import EVERYBODY, ServerSide
 from splittraining.party.training.rounds.shares import count_parallel_steps, iterate_shares
-from splittraining.party.training.sealed_mail import BlobKind
 from splittraining.party.wire.orders import ParallelTurn
 
 
@@ -95,9 +93,6 @@ class ParallelRounds:
         if self._averaging_party is None:
             return
         side.assembly.progress.mark(step, "summing gradients")
-        if self._averaging_party == SERVER_PARTY:
-            outline = side.assembly.share.outside
-            errand = plan_errand(step, max_bytes=outline.count_state_bytes())
-            run_at_server(side.mail, side.links, errand, lambda parts: combine_gradients(parts, outline))
-        else:
-            carry(side.line, self._averaging_party, part=BlobKind.GRADIENTS, result=BlobKind.GRADIENT_SUM)
+        outline = side.assembly.share.outside
+        errand = plan_errand(step, max_bytes=outline.count_state_bytes())
+        serve(side.line, side.mail, self._averaging_party, errand, lambda parts: combine_gradients(parts, outline))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.client_line import ClientLine
 from splittraining.party.training.feed import BatchFeed
@@ -70,6 +71,14 @@ class ServerSide:
             train_rows=self.train_rows,
             clients=self.clients,
         )
+
+    def name_active(self, clients: Sequence[str]) -> str:
+        """Returns how reports and metrics name those who take part in a step."""
+        return clients[0] if len(clients) == 1 else EVERYBODY
+
+    def list_links(self, clients: Sequence[str]) -> dict[str, Link]:
+        """Returns the links of a step by owner name: of all parties in a joint step, else of its one client."""
+        return dict(self.links) if self.assembly.is_joint else {CLIENT_OWNER: self.links[clients[0]]}
 
     def build_feed(self, split: str, client: str) -> BatchFeed:
         """Builds the server's own feed for steps with a client, or with all where they share one order of rows."""

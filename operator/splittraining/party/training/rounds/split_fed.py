@@ -9,21 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.report import PartyState
 from splittraining.api.spec.schedule import ServerPolicy
 from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.data.order import compute_client_order
 from splittraining.party.training.averaging import combine_weights
 from splittraining.party.training.engine import StepInput
-from splittraining.party.training.exchange import carry, find_averaging_party, run_at_server
+from splittraining.party.training.exchange import find_averaging_party, serve
 from splittraining.party.training.rounds.interface import RoundSums
 from splittraining.party.training.rounds.replicas import Replicas
 from splittraining.party.training.rounds.server_side import EVERYBODY, ServerSide
 from splittraining.party.training.rounds.split_fed_client import plan_errand
 from splittraining.party.training.rounds.turns import build_order, run_turn
 from splittraining.party.training.schedule import PlannedTurn, Span, count_batches
-from splittraining.party.training.sealed_mail import BlobKind
 from splittraining.party.wire.orders import AverageWeights, WeightsAveraged
 
 
@@ -127,11 +125,8 @@ class SplitFedRounds:
         order = AverageWeights(step=side.step, train_rows=tuple(side.train_rows.items()))
         for name in side.clients:
             side.links[name].send_control(order)
-        if self._averaging_party == SERVER_PARTY:
-            outline, rows = side.assembly.share.outside, list(side.train_rows.values())
-            errand = plan_errand(side.step, max_bytes=outline.count_state_bytes())
-            run_at_server(side.mail, side.links, errand, lambda parts: combine_weights(parts, outline, rows))
-        else:
-            carry(side.line, self._averaging_party, part=BlobKind.WEIGHTS, result=BlobKind.AVERAGE)
+        outline, rows = side.assembly.share.outside, list(side.train_rows.values())
+        errand = plan_errand(side.step, max_bytes=outline.count_state_bytes())
+        serve(side.line, side.mail, self._averaging_party, errand, lambda parts: combine_weights(parts, outline, rows))
         for name in side.clients:
             side.line.recv(name, WeightsAveraged)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from splittraining.api.report import PartyState
 from splittraining.party.training.rounds.interface import RoundSums
-from splittraining.party.training.rounds.server_side import EVERYBODY, ServerSide
+from splittraining.party.training.rounds.server_side import ServerSide
 from splittraining.party.training.schedule import PlannedTurn
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.orders import Turn, TurnSpan
@@ -20,7 +20,7 @@ def run_turn(side: ServerSide, turn: PlannedTurn, links: Mapping[str, Link]) -> 
         turn: What to train.
         links: By owner name of the wire plan.
     """
-    active = turn.clients[0] if len(turn.clients) == 1 else EVERYBODY
+    active = side.name_active(turn.clients)
     side.telemetry.enter(PartyState.TRAINING, round_number=turn.round, active_party=active)
     order = build_order(turn)
     for name in turn.clients:
