@@ -18,6 +18,10 @@ UV := .uv/bin/uv
 SETUP := .venv/.setup-done
 EXAMPLE := examples/01-vanilla-two-hospitals
 
+# Every process of a run imports PyTorch: without the compiled modules kept beside the sources each would compile them
+# anew, 3 s of it.
+unexport PYTHONDONTWRITEBYTECODE
+
 # uv must use the Python named here and never fetch one: what is installed is what the locks say and nothing else.
 export UV_PYTHON_DOWNLOADS := never
 
