@@ -134,7 +134,7 @@ test-api: setup ## Run the ones that need a real API server (builds it once: clu
 
 .PHONY: test-e2e
 test-e2e: setup images-for-tests ## Run the ones that need a whole node: install, apply, Complete, faults (as root)
-	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -m "e2e and not full_image" $(PYTEST_ARGS)
+	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -m "e2e and not full_image" -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-e2e-full
 test-e2e-full: setup images-for-tests ## Run one of them with the party's real image, CUDA and all (22 GB of disk)

@@ -24,6 +24,8 @@ from splittraining.pki.tls import build_client_context
 from support.installation import RELEASE, SYSTEM, Installation, Room, begin_lasting, get_state
 from support.pki_support import Site, current_time
 
+pytestmark = pytest.mark.xdist_group("isolation")  # one training for all of them
+
 PORT = 7443
 DOMAIN = "cluster.local"
 DIAL = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5); print('open')"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cluster.client import find_condition, wait_until
 from support.installation import FOR_A_WHILE, Installation, Room, begin_lasting, get_state, is_training, read_hospitals
 
@@ -53,6 +55,7 @@ def test_the_same_name_at_once_is_another_training_and_gets_to_its_end(room: Roo
     assert training["metadata"]["uid"] != before
 
 
+@pytest.mark.alone
 def test_a_namespace_goes_while_the_operator_is_away(installation: Installation) -> None:
     room = installation.make_room()
     begin_lasting(room)

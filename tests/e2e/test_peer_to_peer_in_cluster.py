@@ -18,6 +18,8 @@ from support.installation import (
     read_example,
 )
 
+pytestmark = pytest.mark.xdist_group("ring")  # one training for all of them
+
 PORT = 7443
 EXAMPLE = ROOT / "examples" / "09-peer-to-peer-three-clinics"
 RING = [("lisbon", "porto"), ("porto", "braga"), ("braga", "lisbon")]
