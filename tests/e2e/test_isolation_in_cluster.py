@@ -26,7 +26,6 @@ from splittraining.pki.live import LiveCredentials
 from splittraining.pki.tls import build_client_context
 from support.house_support import ROOT
 from support.installation import (
-    FOR_A_WHILE,
     RELEASE,
     SYSTEM,
     Installation,
@@ -34,6 +33,7 @@ from support.installation import (
     get_state,
     is_training,
     make_data,
+    make_lasting,
     read_example,
 )
 from support.pki_support import Site, current_time
@@ -58,7 +58,7 @@ def room(installation: Installation) -> Iterator[Room]:
 @pytest.fixture(scope="module")
 def training(room: Room) -> dict[str, Any]:
     *others, training = sorted(read_example(EXAMPLE), key=lambda document: document["kind"] == "SplitTraining")
-    training["spec"]["rounds"] = FOR_A_WHILE
+    make_lasting([*others, training])
     room.offer(make_data(EXAMPLE))
     room.apply(*others, training)
     name = training["metadata"]["name"]

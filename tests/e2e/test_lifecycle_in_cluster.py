@@ -64,15 +64,16 @@ def test_a_namespace_goes_while_the_operator_is_away(installation: Installation)
 
 def test_a_deadline_ends_a_training_and_its_time_to_live_removes_it(room: Room) -> None:
     hospitals = read_hospitals(rounds=FOR_A_WHILE)
-    hospitals.spec.update(activeDeadlineSeconds=25, ttlSecondsAfterFinished=10)
+    hospitals.spec.update(activeDeadlineSeconds=10, ttlSecondsAfterFinished=10)
     hospitals.begin(room)
-    training = room.wait_for_state(hospitals.name, "Failed", patience_s=60)
+    room.wait_for_state(hospitals.name, "Running")
+    training = room.wait_for_state(hospitals.name, "Failed")
     assert find_condition(training, "Failed")["reason"] == "DeadlineExceeded"
     wait_until("it is removed", lambda: not room.get(hospitals.name))
 
 
 def test_a_killed_party_is_started_over_and_the_training_completes(room: Room) -> None:
-    hospitals = read_hospitals(rounds=60)
+    hospitals = read_hospitals(rounds=40)
     hospitals.begin(room)
     room.wait_for(hospitals.name, "a trained step", is_training)
     pod = room.list_pods(party="st-mary")[0]["metadata"]["name"]

@@ -8,7 +8,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -307,9 +307,33 @@ def is_training(seen: dict[str, Any]) -> bool:
     return get_state(seen) == "Running" and bool(seen["status"].get("progress", {}).get("step"))
 
 
+LEISURELY_LOSS = """
+import time
+
+import torch.nn.functional as F
+
+
+def compute_loss(output, label):
+    time.sleep(0.1)
+    return F.cross_entropy(output, label)
+"""
+"""Leaves the machine to others: the loss of a training that a test only looks at."""
+
+
+def make_lasting(documents: Iterable[dict[str, Any]]) -> None:
+    """Lets an example go on for longer than any test looks at it, without keeping the machine busy."""
+    for document in documents:
+        if document["kind"] == "SplitTraining":
+            document["spec"]["rounds"] = FOR_A_WHILE
+            document["spec"]["training"]["loss"] = {"entrypoint": "leisurely:compute_loss"}
+        else:
+            document["data"]["leisurely.py"] = LEISURELY_LOSS
+
+
 def begin_lasting(room: Room) -> dict[str, Any]:
     """Begins a training that no test has the patience to see the end of; returns it when it has done a step."""
-    hospitals = read_hospitals(rounds=FOR_A_WHILE)
+    hospitals = read_hospitals()
+    make_lasting([hospitals.training, *hospitals.others])
     hospitals.begin(room)
     return room.wait_for(hospitals.name, "a trained step", is_training)
 
