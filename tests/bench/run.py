@@ -33,6 +33,7 @@ def main() -> int:
 def _measure(device: str, *, quick: bool) -> dict[str, Any]:
     from device import measure_equality, render_equality  # noqa: PLC0415
     from machine import describe_machine  # noqa: PLC0415
+    from schedules import measure_schedules, render_schedules  # noqa: PLC0415
     from split_step import measure_split_steps, render_bytes, render_memory, render_steps  # noqa: PLC0415
     from startup import measure_startup, render_startup  # noqa: PLC0415
     from wire import measure_wire, render_wire  # noqa: PLC0415
@@ -49,12 +50,15 @@ def _measure(device: str, *, quick: bool) -> dict[str, Any]:
     _show("The raw channel beside a TLS 1.3 socket (AES-128-GCM)", render_wire(wire))
     equality = measure_equality(device)
     _show("Cut against uncut, the same engine in one process", render_equality(equality))
+    schedules = measure_schedules(repeats=1 if quick else 5, rounds=2 if quick else 6, device=device)
+    _show("A round of each schedule against Sequential's with the same rows", render_schedules(schedules))
     return {
         "machine": machine,
         "startup": asdict(startup),
         "split_step": [each.as_json() for each in steps],
         "wire": [asdict(each) for each in wire],
         "equality": [asdict(each) for each in equality],
+        "schedules": [asdict(each) for each in schedules],
     }
 
 
