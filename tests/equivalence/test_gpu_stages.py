@@ -32,7 +32,11 @@ def make_batches(*shape: int) -> list[Batch]:
 
 
 def build_channels_last() -> nn.Module:
-    return Cnn().to(memory_format=torch.channels_last)
+    model = Cnn()
+    model.body.add_module("mix", nn.Conv2d(6, 6, 1))
+    model.body.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    model.head = nn.Linear(6, 3)
+    return model.to(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
