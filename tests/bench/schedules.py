@@ -140,7 +140,7 @@ def _build_chain(base: Case) -> Case:
             del client["data"]
         spec["topology"], spec["schedule"] = "MultiHop", {"mode": "Joint"}
         spec["model"]["cutPoints"] = [
-            {"layer": layer, "owner": owner} for layer, owner in zip(("stem", "shrink", "body"), _NAMES, strict=True)
+            {"layer": layer, "owner": owner} for layer, owner in zip(("stem.1", "shrink", "body"), _NAMES, strict=True)
         ]
 
     chain = base.changed(change)
