@@ -151,7 +151,7 @@ test-slow: setup ## Run the slow ones: the model zoo and stress
 
 .PHONY: test-gpu
 test-gpu: setup ## Run the ones that need a CUDA device
-	$(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
+	CUBLAS_WORKSPACE_CONFIG=:4096:8 $(BIN)/python -m pytest -m gpu $(PYTEST_ARGS)
 
 .PHONY: test-images
 test-images: setup ## Build the images for tests and run their commands inside (needs root and mmdebstrap)
