@@ -29,11 +29,14 @@ from support.uncut import train_uncut
 ONE_CLIENT = {"north": 11}
 
 
-def a_case_of_patches() -> Case:
-    def change(spec: dict[str, Any]) -> None:
-        spec["model"].update(entrypoint="small_models:build_patches", cutPoints=[{"layer": "embed"}])
+def a_case_of(entrypoint: str, *cuts: str) -> Case:
+    """Returns the case of images with another model, in a U-shape where it is cut twice."""
 
-    return a_norm_case(dropout="0.0").changed(change)
+    def change(spec: dict[str, Any]) -> None:
+        cut_points = [{"layer": cut} for cut in cuts]
+        spec["model"].update(entrypoint=f"small_models:{entrypoint}", cutPoints=cut_points)
+
+    return a_norm_case(dropout="0.0", topology="Vanilla" if len(cuts) == 1 else "UShaped").changed(change)
 
 
 def succeed(case: Case, folder: Path) -> FinishedRun:
@@ -83,7 +86,10 @@ def assert_equals_plain_pytorch(case: Case, folder: Path) -> None:
         pytest.param(an_extended_case(), id="ExtendedVanilla with a label holder of its own"),
         pytest.param(a_u_net_case(), id="U-Net with skips in a U-shape"),
         pytest.param(a_norm_case(dropout="0.0"), id="BatchNorm on both sides of the cut", marks=pytest.mark.slow),
-        pytest.param(a_case_of_patches(), id="a cut value that lies transposed in memory"),
+        pytest.param(a_case_of("build_patches", "embed"), id="a cut value that lies transposed in memory"),
+        pytest.param(a_case_of("build_summed", "bottom"), id="BatchNorm gets an expanded gradient"),
+        pytest.param(a_case_of("build_summed_rows", "bottom"), id="Linear gets an expanded gradient"),
+        pytest.param(a_case_of("build_halves", "bottom", "middle"), id="views cross both ways in a U-shape"),
     ],
 )
 def test_equals_plain_pytorch(case: Case, tmp_path: Path) -> None:

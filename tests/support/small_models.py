@@ -85,6 +85,59 @@ class Patches(nn.Module):
         return self.head(torch.tanh(self.mix(tokens)).mean(dim=1))
 
 
+class Summed(nn.Module):
+    """BatchNorm last before the cut, sums over whole images first behind it: one gradient for all pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bottom = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6))
+        self.top = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.top(self.bottom(x).sum((2, 3)) / 64)
+
+
+class SummedRows(nn.Module):
+    """A Linear over the rows of images last before the cut, sums over its features first behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bottom = nn.Linear(8, 6)
+        self.top = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.top(torch.tanh(self.bottom(x.flatten(1, 2)).sum(2)))
+
+
+class Halves(nn.Module):
+    """For a U-shape whose views cross: a gradient that is a part of a concatenation's, and halves of one value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bottom = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4))
+        self.middle = Halving()
+        self.left = nn.BatchNorm2d(3)
+        self.right = nn.BatchNorm2d(3)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.middle(self.bottom(x))
+        joined = torch.cat([torch.relu(self.left(left)), torch.tanh(self.right(right))], dim=1)
+        return self.head(joined.mean((2, 3)))
+
+
+class Halving(nn.Module):
+    """Puts a learned plane beside what comes in, and gives back halves that are views of one value."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(1, 2, 8, 8))
+        self.mix = nn.Conv2d(6, 6, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.mix(torch.cat([x, self.place.expand(x.shape[0], -1, -1, -1)], dim=1)).chunk(2, dim=1)
+
+
 class Towers(nn.Module):
     """One tower per data holder, put side by side, and a trunk."""
 
@@ -184,6 +237,24 @@ def build_patches(dropout: float = 0.0) -> nn.Module:
     """Builds an image model whose cut at `embed` is transposed in memory; `dropout` is there to be called alike."""
     del dropout
     return Patches()
+
+
+def build_summed(dropout: float = 0.0) -> nn.Module:
+    """Builds an image model whose gradient at `bottom` is expanded; `dropout` is there to be called alike."""
+    del dropout
+    return Summed()
+
+
+def build_summed_rows(dropout: float = 0.0) -> nn.Module:
+    """Builds a model of rows of images whose gradient at `bottom` is expanded; `dropout` as above."""
+    del dropout
+    return SummedRows()
+
+
+def build_halves(dropout: float = 0.0) -> nn.Module:
+    """Builds an image model to be cut at `bottom` and `middle`, where views cross; `dropout` as above."""
+    del dropout
+    return Halves()
 
 
 def build_binary(num_features: int = 5, num_outputs: int = 1) -> nn.Module:

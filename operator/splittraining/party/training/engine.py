@@ -20,6 +20,7 @@ from splittraining.party.training.loss import check_finite_loss
 from splittraining.party.training.metrics import MetricSet
 from splittraining.party.training.stage import StageRunner
 from splittraining.party.wire.frame import NO_DIGEST
+from splittraining.party.wire.layout import move_as_it_lies
 from splittraining.party.wire.link import Link, TensorLink
 from splittraining.party.wire.progress import Progress
 from splittraining.party.wire.relayed import relay_tensor
@@ -235,7 +236,7 @@ class StepEngine:
                 transfer, step=given.step, rows=given.rows, training=True, batch_digest=digest
             )
             tensor = received.tensor
-            gradient = None if tensor is None else tensor.to(self._device)
+            gradient = None if tensor is None else move_as_it_lies(tensor, self._device)
             _add_gradient(returned, (transfer.value.name, transfer.to_stage), gradient)
 
     def _send(
@@ -289,7 +290,7 @@ class StepEngine:
             )
             digest.check(received.batch_digest, transfer.sender)
             assert received.tensor is not None  # only gradients can be none; the link refuses others
-            held[transfer.value.name] = received.tensor.to(self._device)
+            held[transfer.value.name] = move_as_it_lies(received.tensor, self._device)
 
     def _compute_loss(
         self, output: torch.Tensor | None, held: Mapping[str, torch.Tensor], given: StepInput

@@ -6,7 +6,7 @@ import threading
 
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.report import LinkBytes
-from splittraining.party.wire.frame import HEADER_BYTES, FrameType
+from splittraining.party.wire.frame import FrameType, Header
 
 
 class Counters:
@@ -23,27 +23,27 @@ class Counters:
         self._lock = threading.Lock()
         self._bytes: dict[str, int] = {}
 
-    def count_sent(self, kind: FrameType, frame_bytes: int) -> None:
+    def count_sent(self, header: Header, frame_bytes: int) -> None:
         """Counts one frame that was handed to the stream."""
-        self._count("sent", kind, frame_bytes)
+        self._count("sent", header, frame_bytes)
 
-    def count_received(self, kind: FrameType, frame_bytes: int) -> None:
+    def count_received(self, header: Header, frame_bytes: int) -> None:
         """Counts one frame that came."""
-        self._count("received", kind, frame_bytes)
+        self._count("received", header, frame_bytes)
 
     def snapshot(self) -> LinkBytes:
         """Returns the counts of this moment as the report document shows them."""
         with self._lock:
             return LinkBytes(peer=self._peer, **self._bytes)
 
-    def _count(self, direction: str, kind: FrameType, frame_bytes: int) -> None:
+    def _count(self, direction: str, header: Header, frame_bytes: int) -> None:
         with self._lock:
-            if kind is FrameType.TENSOR:
-                self._add(f"framing_{direction}", HEADER_BYTES + self._added_bytes)
-                self._add(f"payload_{direction}", frame_bytes - HEADER_BYTES)
-            elif kind is FrameType.BLOB:
+            if header.type is FrameType.TENSOR:
+                self._add(f"framing_{direction}", header.framing_bytes + self._added_bytes)
+                self._add(f"payload_{direction}", frame_bytes - header.framing_bytes)
+            elif header.type is FrameType.BLOB:
                 self._add(f"sealed_{direction}", frame_bytes)
-            elif kind is FrameType.RELAY:
+            elif header.type is FrameType.RELAY:
                 # A client counts what is in it at the link to the other client; the server only carries it.
                 if self._peer != SERVER_PARTY:
                     self._add(f"relayed_{direction}", frame_bytes)

@@ -49,8 +49,11 @@ class Flags(enum.IntFlag):
     EVALUATION = 2
     BACKWARD = 4
     LAST = 8
+    STRIDED = 16
 
 
+STRIDE_BYTES = 8
+"""Of one dimension's stride before the elements of a STRIDED tensor."""
 ROW_MAJOR = 0
 """Dimension order of a tensor whose last dimension runs fastest."""
 MAX_DIMENSION_ORDER = 119
@@ -70,7 +73,7 @@ DTYPE_CODES: dict[DType, int] = {
     DType.BOOL: 10,
 }
 _DTYPES = {code: dtype for dtype, code in DTYPE_CODES.items()}
-_ALL_FLAGS = int(Flags.NONE_GRADIENT | Flags.EVALUATION | Flags.BACKWARD | Flags.LAST)
+_ALL_FLAGS = sum(Flags)
 _LIMITS = {
     FrameType.CONTROL: CONTROL_LIMIT_BYTES,
     FrameType.HEARTBEAT: HEARTBEAT_LIMIT_BYTES,
@@ -82,7 +85,10 @@ _LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One frame's header; field by field what docs/wire.md lists."""
+    """One frame's header; field by field what docs/wire.md lists.
+
+    `dimension_order` of a STRIDED tensor is its number of dimensions.
+    """
 
     type: FrameType
     flags: Flags = Flags.LAST
@@ -107,13 +113,24 @@ class Header:
         """`training` or `evaluation`."""
         return "evaluation" if self.flags & Flags.EVALUATION else "training"
 
+    @property
+    def strides_bytes(self) -> int:
+        """Bytes of strides before the elements, in all frames of this body together."""
+        is_strided = self.type is FrameType.TENSOR and self.flags & Flags.STRIDED
+        return STRIDE_BYTES * self.dimension_order if is_strided else 0
+
+    @property
+    def framing_bytes(self) -> int:
+        """Bytes of this frame that are no element: the header, and in a first frame the strides."""
+        return HEADER_BYTES + (0 if self.chunk_index else self.strides_bytes)
+
 
 def compute_num_chunks(size_bytes: int) -> int:
     """Returns how many frames carry a body: at least one."""
     return max(1, -(-size_bytes // CHUNK_BYTES))
 
 
-def render_frame(header: Header, body: bytes | memoryview = b"") -> bytes:
+def render_frame(header: Header, *body: bytes | memoryview) -> bytes:
     """Renders one frame. The join is the one copy per chunk that gRPC's need for `bytes` costs."""
     packed = _LAYOUT.pack(
         _MAGIC,
@@ -133,7 +150,7 @@ def render_frame(header: Header, body: bytes | memoryview = b"") -> bytes:
         header.generation,
         0,
     )
-    return b"".join((packed, body))
+    return b"".join((packed, *body))
 
 
 def build_chunk(header: Header, index: int) -> Header:
@@ -142,16 +159,20 @@ def build_chunk(header: Header, index: int) -> Header:
     return replace(header, chunk_index=index, flags=header.flags | Flags.LAST if last else header.flags & ~Flags.LAST)
 
 
-def iterate_chunks(header: Header, body: memoryview) -> Iterator[bytes]:
+def iterate_chunks(header: Header, body: memoryview, prefix: bytes = b"") -> Iterator[bytes]:
     """Yields the frames of one body; size, chunk fields and LAST are filled in here.
 
     Args:
         header: Fields that all chunks share.
         body: The whole body as a flat view of bytes.
+        prefix: What the body begins with; no longer than one chunk.
     """
-    whole = replace(header, num_chunks=compute_num_chunks(len(body)), size_bytes=len(body))
-    for index in range(whole.num_chunks):
-        yield render_frame(build_chunk(whole, index), body[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES])
+    size_bytes = len(prefix) + len(body)
+    whole = replace(header, num_chunks=compute_num_chunks(size_bytes), size_bytes=size_bytes)
+    yield render_frame(build_chunk(whole, 0), prefix, body[: CHUNK_BYTES - len(prefix)])
+    for index in range(1, whole.num_chunks):
+        start = index * CHUNK_BYTES - len(prefix)
+        yield render_frame(build_chunk(whole, index), body[start : start + CHUNK_BYTES])
 
 
 def iterate_bodies(pieces: Sequence[bytes]) -> Iterator[bytes]:
@@ -224,8 +245,20 @@ def parse_header(frame: bytes) -> Header:
         batch_digest=digest,
         generation=generation,
     )
+    _check_strided(header)
     _check_lengths(header, len(frame) - HEADER_BYTES)
     return header
+
+
+def _check_strided(header: Header) -> None:
+    if not header.flags & Flags.STRIDED:
+        return
+    if header.type not in (FrameType.TENSOR, FrameType.RELAY) or header.flags & Flags.NONE_GRADIENT:
+        given = f"flags {int(header.flags)} in a {header.type.name} frame"
+        raise _violation(given, "STRIDED in TENSOR and RELAY frames, and not with NONE_GRADIENT")
+    if header.size_bytes < header.strides_bytes:
+        given = f"{header.size_bytes} bytes of a tensor with the strides of {header.dimension_order} dimensions"
+        raise _violation(given, f"at least {STRIDE_BYTES} bytes for each")
 
 
 def _check_lengths(header: Header, body_bytes: int) -> None:

@@ -20,6 +20,7 @@ from splittraining.party.wire.channel import Channel
 from splittraining.party.wire.frame import (
     CHUNK_BYTES,
     NO_DIGEST,
+    ROW_MAJOR,
     Flags,
     FrameType,
     Header,
@@ -32,14 +33,18 @@ from splittraining.party.wire.frame import (
     parse_header,
     render_frame,
 )
+from splittraining.party.wire.layout import (
+    ALLOWED_STRIDES,
+    can_be_laid_out,
+    count_dimension_orders,
+    decide_layout,
+    lay_out,
+    parse_strides,
+    render_strides,
+)
 from splittraining.party.wire.message import Message, build_registry, parse_message, render_message
 from splittraining.party.wire.messages import MESSAGES
-from splittraining.party.wire.tensors import (
-    build_empty,
-    count_dimension_orders,
-    decide_dimension_order,
-    get_bytes,
-)
+from splittraining.party.wire.tensors import build_empty, get_bytes
 
 MAX_BLOB_BYTES = 1 << 36
 _PURPOSE_FLAGS = Flags.EVALUATION | Flags.BACKWARD
@@ -50,7 +55,7 @@ class ReceivedTensor:
     """One received value or gradient.
 
     Attributes:
-        tensor: On the CPU, with the sender's memory format; None for a gradient that does not exist.
+        tensor: On the CPU, with the sender's strides; None for a gradient that does not exist.
         rows: Rows in the batch.
         batch_digest: Keyed digest of the batch's row ids, or zeros.
     """
@@ -167,9 +172,12 @@ class Link:
                 allowed=f"shape {list(shape)} of {dtype}, as the wire plan says",
                 remedy="look whether the model's shapes depend on anything but the number of rows",
             )
-        dimension_order = decide_dimension_order(tensor)
-        body = get_bytes(tensor, dimension_order)
-        for frame in iterate_chunks(replace(header, dimension_order=dimension_order), body):
+        layout = decide_layout(tensor)  # of the tensor where it is: no copy of it has to lie in the same way
+        header, prefix = replace(header, dimension_order=layout.dimension_order), b""
+        if layout.strides is not None:
+            prefix = render_strides(layout.strides)
+            header = replace(header, flags=header.flags | Flags.STRIDED, dimension_order=len(layout.strides))
+        for frame in iterate_chunks(header, get_bytes(tensor, layout.dimension_order), prefix):
             self.channel.send(frame)
 
     def recv_tensor(
@@ -210,9 +218,11 @@ class Link:
         if first.flags & Flags.NONE_GRADIENT:
             return ReceivedTensor(None, first.rows, first.batch_digest)
         shape = transfer.value.compute_shape(first.rows)
-        tensor, memory = build_empty(shape, transfer.value.dtype, first.dimension_order)
+        strides = self._take_strides(frame, first, shape) if first.flags & Flags.STRIDED else None
+        order = first.dimension_order if strides is None else ROW_MAJOR
+        tensor, memory = build_empty(shape, transfer.value.dtype, order)
         self._fill(memory, frame, first, deadline)
-        return ReceivedTensor(tensor, first.rows, first.batch_digest)
+        return ReceivedTensor(tensor if strides is None else lay_out(tensor, strides), first.rows, first.batch_digest)
 
     def _build_header(self, transfer: Transfer, *, step: int, rows: int, training: bool, batch_digest: bytes) -> Header:
         flags = Flags(0)
@@ -244,6 +254,9 @@ class Link:
                 describe_header(expected),
             )
         size_bytes = transfer.value.compute_size_bytes(first.rows) if first.rows <= self._max_rows else -1
+        if first.flags & Flags.STRIDED:
+            self._check_strided(first, len(transfer.value.shape), size_bytes)
+            size_bytes += first.strides_bytes
         if first.flags & Flags.NONE_GRADIENT:
             size_bytes = 0 if first.flags & Flags.BACKWARD else -1
         if first.rows > self._max_rows or first.size_bytes != size_bytes or first.chunk_index != 0:
@@ -251,11 +264,31 @@ class Link:
                 f"{first.size_bytes} bytes, chunk {first.chunk_index}, of {describe_header(first)}",
                 f"at most {self._max_rows} rows, {max(size_bytes, 0)} bytes, chunk 0",
             )
+        if first.flags & Flags.STRIDED:
+            return
         if first.dimension_order >= count_dimension_orders(len(transfer.value.shape)):
             raise self._violation(
                 f"dimension order {first.dimension_order} for {describe_header(first)}",
                 f"an order of {len(transfer.value.shape)} dimensions",
             )
+
+    def _check_strided(self, first: Header, num_dimensions: int, size_bytes: int) -> None:
+        if first.dimension_order != num_dimensions or not size_bytes:
+            raise self._violation(
+                f"the strides of {first.dimension_order} dimensions for {describe_header(first)}",
+                f"those of {num_dimensions}" if size_bytes else "none for a tensor without elements",
+            )
+
+    def _take_strides(self, frame: bytes, first: Header, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Reads the strides in a tensor's first frame, and checks what memory they ask for before it is taken."""
+        strides = parse_strides(get_body(frame), len(shape))
+        assert first.dtype is not None  # parse_header holds it to TENSOR frames
+        if not can_be_laid_out(shape, strides, first.dtype.size_bytes):
+            raise self._violation(
+                f"strides {list(strides)} of shape {list(shape)} for {describe_header(first)}",
+                ALLOWED_STRIDES,
+            )
+        return strides
 
     def _remember(self, first: Header) -> None:
         step = (first.step, first.flags & Flags.EVALUATION)
@@ -270,8 +303,8 @@ class Link:
             if index:
                 frame = self.channel.recv(deadline.compute_left_s())
                 self._check_chunk(frame, first, index)
-            body = get_body(frame)
-            start = index * CHUNK_BYTES
+            body = get_body(frame)[0 if index else first.strides_bytes :]
+            start = index * CHUNK_BYTES - first.strides_bytes if index else 0
             memory[start : start + len(body)] = body
 
     # --- blobs --------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from splittraining.party.wire.frame import (
     HEADER_BYTES,
     RELAYED_OVERHEAD_BYTES,
     SEAL_BYTES,
+    STRIDE_BYTES,
     Flags,
     FrameType,
     Header,
@@ -32,7 +33,7 @@ from splittraining.party.wire.goodbye import Goodbye
 from splittraining.party.wire.link import Link
 from splittraining.pki.relaying import FrameOpener, FrameSealer
 
-_SHOWN_FLAGS = Flags.EVALUATION | Flags.BACKWARD
+_SHOWN_FLAGS = Flags.EVALUATION | Flags.BACKWARD | Flags.STRIDED
 
 
 class RelayedChannel:
@@ -69,7 +70,7 @@ class RelayedChannel:
         )
         header = render_frame(outer)
         self._below.send(header + self._sealer.seal(frame, header))
-        self.counters.count_sent(inner.type, len(frame))
+        self.counters.count_sent(inner, len(frame))
 
     def recv(self, timeout_s: float | None = None) -> bytes:
         """Returns the peer's next frame; see `Channel.recv`.
@@ -87,7 +88,7 @@ class RelayedChannel:
                 remedy="use the same version of splittraining at every party; if they are equal, report it",
             )
         inner = self._opener.open(get_body(frame), frame[:HEADER_BYTES])
-        self.counters.count_received(parse_header(inner).type, len(inner))
+        self.counters.count_received(parse_header(inner), len(inner))
         return inner
 
     def close(self, goodbye: Goodbye) -> None:
@@ -117,16 +118,23 @@ def relay_tensor(source: Link, target: Link, transfer: Transfer, *, step: int, r
         flags |= Flags.EVALUATION
     if transfer.direction is Direction.BACKWARD:
         flags |= Flags.BACKWARD
+    frame = source.channel.recv()
+    header = parse_header(frame)
+    size_bytes = transfer.value.compute_size_bytes(rows)
+    if header.flags & Flags.STRIDED:
+        flags |= Flags.STRIDED
+        size_bytes += STRIDE_BYTES * len(transfer.value.shape)
     expected = Header(FrameType.RELAY, flags=flags, value_id=transfer.value.id, step=step, generation=source.generation)
-    for index, size_bytes in enumerate(iterate_relayed_sizes(transfer.value.compute_size_bytes(rows))):
-        frame = source.channel.recv()
-        header = parse_header(frame)
+    for index, relayed_bytes in enumerate(iterate_relayed_sizes(size_bytes)):
+        if index:
+            frame = source.channel.recv()
+            header = parse_header(frame)
         # A gradient that does not exist is one frame without elements; nobody but its receiver can tell.
         is_empty = index == 0 and bool(flags & Flags.BACKWARD) and header.size_bytes == RELAYED_OVERHEAD_BYTES
-        if header != replace(expected, size_bytes=RELAYED_OVERHEAD_BYTES if is_empty else size_bytes):
+        if header != replace(expected, size_bytes=RELAYED_OVERHEAD_BYTES if is_empty else relayed_bytes):
             raise ProtocolViolation(
                 f"{source.peer} sent {describe_header(header)}",
-                allowed=f"{describe_header(replace(expected, size_bytes=size_bytes))}, for {transfer.receiver}",
+                allowed=f"{describe_header(replace(expected, size_bytes=relayed_bytes))}, for {transfer.receiver}",
                 remedy="use the same version of splittraining at every party; if they are equal, report it",
             )
         target.channel.send(frame)

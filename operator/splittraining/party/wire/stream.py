@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from splittraining.api.errors import IdentityRefused, PeerLost, ProtocolViolation, SplitTrainingError, Stalled
 from splittraining.party.wire.channel import CREDIT_FRAMES, WINDOW_FRAMES, Alarm, ChannelSettings
 from splittraining.party.wire.counters import Counters
-from splittraining.party.wire.frame import FrameType, parse_header
+from splittraining.party.wire.frame import FrameType, Header, parse_header
 from splittraining.party.wire.goodbye import (
     Goodbye,
     PeerFinished,
@@ -96,7 +96,8 @@ class StreamChannel:
 
     def send(self, frame: bytes) -> None:
         """Queues one frame; see `Channel.send`."""
-        kind = parse_header(frame).type
+        header = parse_header(frame)
+        kind = header.type
         waiting_since_s = time.monotonic()
         with self._lock:
             while True:
@@ -110,7 +111,7 @@ class StreamChannel:
             self._outgoing.append(frame)
             self._frames_sent += kind in _CREDITED
             self._writable.notify_all()
-        self.counters.count_sent(kind, len(frame))
+        self.counters.count_sent(header, len(frame))
 
     def recv(self, timeout_s: float | None = None) -> bytes:
         """Returns the next frame; see `Channel.recv`."""
@@ -145,7 +146,7 @@ class StreamChannel:
             frame = render_goodbye(goodbye)
             self._outgoing.append(frame)
             self._writable.notify_all()
-        self.counters.count_sent(FrameType.GOODBYE, len(frame))
+        self.counters.count_sent(Header(FrameType.GOODBYE), len(frame))
         self._over.wait(self._settings.drain_timeout_s)
         self.abort()
 
@@ -177,7 +178,7 @@ class StreamChannel:
         """Takes one frame from the reader thread. Never blocks and never raises."""
         try:
             header = parse_header(frame)
-            self.counters.count_received(header.type, len(frame))
+            self.counters.count_received(header, len(frame))
             heartbeat = parse_heartbeat(header, frame) if header.type is FrameType.HEARTBEAT else None
             goodbye = parse_goodbye(frame) if header.type is FrameType.GOODBYE else None
             expiry = self._verify_renewal(frame) if header.type is FrameType.RENEWAL else None
@@ -241,12 +242,12 @@ class StreamChannel:
             while not self._over.is_set():
                 if self._renewal_due is not None and not self._closing:
                     renewal, self._renewal_due = self._renewal_due, None
-                    self.counters.count_sent(FrameType.RENEWAL, len(renewal))
+                    self.counters.count_sent(Header(FrameType.RENEWAL), len(renewal))
                     return renewal
                 if self._heartbeat_due and not self._closing:
                     self._heartbeat_due = False
                     frame = render_heartbeat(self._progress, self._frames_consumed)
-                    self.counters.count_sent(FrameType.HEARTBEAT, len(frame))
+                    self.counters.count_sent(Header(FrameType.HEARTBEAT), len(frame))
                     return frame
                 if self._outgoing:
                     self._changed.notify_all()

@@ -80,12 +80,12 @@ def test_the_page_lists_every_dtype_with_its_code() -> None:
     }
 
 
-@given(size_bytes=st.integers(0, 3 * CHUNK_BYTES))
-def test_the_chunks_of_a_body_are_frames_that_join_to_it(size_bytes: int) -> None:
+@given(size_bytes=st.integers(0, 3 * CHUNK_BYTES), prefix=st.binary(max_size=40))
+def test_the_chunks_of_a_body_are_frames_that_join_to_it(size_bytes: int, prefix: bytes) -> None:
     body = memoryview(bytes(size_bytes))
-    frames = list(iterate_chunks(Header(FrameType.BLOB), body))
+    frames = list(iterate_chunks(Header(FrameType.BLOB), body, prefix))
     headers = [parse_header(frame) for frame in frames]
-    assert b"".join(get_body(frame) for frame in frames) == body
+    assert b"".join(get_body(frame) for frame in frames) == prefix + bytes(body)
     assert [header.chunk_index for header in headers] == list(range(len(frames)))
     assert [bool(header.flags & Flags.LAST) for header in headers] == [False] * (len(frames) - 1) + [True]
     assert max(map(len, frames)) <= FRAME_LIMIT_BYTES
@@ -109,7 +109,9 @@ def test_pieces_are_laid_end_to_end_in_full_chunks(sizes: list[int]) -> None:
         (3, b"\x08", "frame type 8"),
         (3, b"\x07", "dtype code 4 in a RELAY frame"),
         (3, b"\x01", "dtype code 4 in a CONTROL frame"),
-        (4, b"\x18", "flags 24"),
+        (4, b"\x28", "flags 40"),
+        (4, b"\x18", "2 bytes of a tensor with the strides of 3 dimensions.*at least 8 bytes for each"),
+        (4, b"\x19", "flags 25 in a TENSOR frame.*not with NONE_GRADIENT"),
         (4, b"\x06", "LAST"),
         (5, b"\x00", "dtype code 0 in a TENSOR frame"),
         (5, b"\x0b", "dtype code 11"),
@@ -153,6 +155,12 @@ def test_no_bytes_make_the_parser_do_anything_but_refuse(frame: bytes) -> None:
 def test_no_header_makes_the_parser_do_anything_but_refuse_or_read(tail: bytes) -> None:
     with contextlib.suppress(ProtocolViolation):
         assert parse_header(b"ST\x01" + tail).size_bytes <= len(tail)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FrameType if kind not in (FrameType.TENSOR, FrameType.RELAY)])
+def test_nothing_but_tensors_is_strided(kind: FrameType) -> None:
+    with pytest.raises(ProtocolViolation, match=f"flags 24 in a {kind.name} frame"):
+        parse_header(render_frame(Header(kind, flags=Flags.LAST | Flags.STRIDED)))
 
 
 def test_a_relay_frame_holds_one_whole_frame_and_no_more() -> None:

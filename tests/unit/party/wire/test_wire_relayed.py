@@ -11,7 +11,7 @@ import torch
 from splittraining.api.errors import IdentityRefused, ProtocolViolation
 from splittraining.api.wire_plan import Direction, DType, Transfer
 from splittraining.party.wire.channel import Channel
-from splittraining.party.wire.frame import CHUNK_BYTES, HEADER_BYTES, get_body, parse_header, render_frame
+from splittraining.party.wire.frame import CHUNK_BYTES, HEADER_BYTES, Flags, get_body, parse_header, render_frame
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.loopback import build_loopback_pair
 from splittraining.party.wire.relayed import RelayedChannel, iterate_relayed_sizes, relay_tensor
@@ -111,6 +111,39 @@ def test_a_value_of_several_chunks_arrives_as_it_lay_in_memory(chain: Chain) -> 
     relaying_it.result(5)
     assert torch.equal(received, large)
     assert received.stride() == large.stride()
+
+
+@pytest.mark.parametrize(
+    ("num_columns", "num_chunks"),
+    [
+        pytest.param(CHUNK_BYTES // 8 - 2, 1, id="as much as goes into one frame"),
+        pytest.param(CHUNK_BYTES // 8, 2, id="a chunk of elements, which the strides make two"),
+        pytest.param(2 * CHUNK_BYTES // 8 + 1, 3, id="several chunks"),
+    ],
+)
+def test_a_view_is_relayed_with_its_strides(chain: Chain, num_columns: int, num_chunks: int) -> None:
+    transfer = between(a_transfer(Direction.BACKWARD, shape=(1, num_columns)))
+    view = torch.rand(ROWS, num_columns + 5)[:, 2:-3]
+    sending = in_thread(lambda: send(chain.lab, transfer, view))
+    relaying_it = in_thread(lambda: chain.relay(transfer))
+    received = recv(chain.clinic, transfer)
+    sending.result(5)
+    relaying_it.result(5)
+    assert torch.equal(received, view)
+    assert received.stride() == view.stride()
+    sent, got = chain.lab.channel.counters.snapshot(), chain.clinic.channel.counters.snapshot()
+    assert sent.payload_sent == got.payload_received == transfer.value.compute_size_bytes(ROWS)
+    assert sent.framing_sent == got.framing_received == num_chunks * FRAMING_BYTES + 16
+
+
+def test_a_value_that_is_said_to_bring_strides_and_has_none_is_not_relayed(chain: Chain) -> None:
+    send(chain.clinic)
+    (frame,) = chain.take(1)
+    header = parse_header(frame)
+    lying = render_frame(replace(header, flags=header.flags | Flags.STRIDED), get_body(frame))
+    chain.below["clinic"].send(lying)
+    with pytest.raises(ProtocolViolation, match=r"112 bytes sealed.*Allowed: .*128 bytes sealed"):
+        chain.relay()
 
 
 @pytest.mark.slow
