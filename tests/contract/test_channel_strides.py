@@ -84,6 +84,7 @@ def test_a_view_arrives_with_its_strides(pair: ChannelPair, tensor: torch.Tensor
         pytest.param(rand(ROWS, 4, 3).transpose(1, 2), (12, 1, 3), id="transposed"),
         pytest.param(rand(ROWS, 3, 1, 1).to(memory_format=torch.channels_last), (3, 1, 3, 3), id="N, C, 1, 1"),
         pytest.param(rand(ROWS, 1, 4), (4, 4, 1), id="a dimension of one"),
+        pytest.param(rand(4, 1).T, (1, 1), id="a column as a row"),
         pytest.param(rand(ROWS, 9, 4)[:0, 2:5], (12, 4, 1), id="no rows"),
         pytest.param(rand(ROWS, 10).unfold(1, 4, 2), (16, 4, 1), id="windows that overlap"),
     ],
