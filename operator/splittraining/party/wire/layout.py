@@ -14,7 +14,7 @@ from math import factorial
 
 import torch
 
-from splittraining.party.wire.frame import ROW_MAJOR, STRIDE_BYTES
+from splittraining.party.wire.frame import ROW_MAJOR, STRIDE_BYTES, Flags, Header
 
 _MAX_ORDERED_DIMENSIONS = 5
 """With more dimensions, orders do not fit the header's byte."""
@@ -65,6 +65,26 @@ def _decide(shape: tuple[int, ...], strides: tuple[int, ...], element_bytes: int
     return Layout()
 
 
+@dataclass(frozen=True, slots=True)
+class LayoutFault:
+    """What a header says of a layout and must not, and what it may."""
+
+    given: str
+    allowed: str
+
+
+def find_layout_fault(first: Header, num_dimensions: int, *, has_elements: bool) -> LayoutFault | None:
+    """Returns what is wrong with a header's word on the layout of a tensor of so many dimensions, if anything is."""
+    if first.flags & Flags.STRIDED:
+        if first.dimension_order == num_dimensions and has_elements:
+            return None
+        allowed = f"those of {num_dimensions}" if has_elements else "none for a tensor without elements"
+        return LayoutFault(f"the strides of {first.dimension_order} dimensions", allowed)
+    if first.dimension_order >= _count_orders(num_dimensions):
+        return LayoutFault(f"dimension order {first.dimension_order}", f"an order of {num_dimensions} dimensions")
+    return None
+
+
 def can_be_laid_out(shape: tuple[int, ...], strides: tuple[int, ...], element_bytes: int) -> bool:
     """Returns whether memory is taken for such strides: bounded, and no two elements in one place but by stride 0."""
     limit = max(_MAX_SPREAD * math.prod(shape) * element_bytes, _FREE_SPREAD_BYTES) // element_bytes
@@ -93,11 +113,6 @@ def get_order(num_dimensions: int, dimension_order: int) -> tuple[int, ...]:
     if dimension_order == ROW_MAJOR:
         return tuple(range(num_dimensions))
     return _list_orders(num_dimensions)[dimension_order]
-
-
-def count_dimension_orders(num_dimensions: int) -> int:
-    """Returns how many orders a tensor of so many dimensions can have on the wire."""
-    return factorial(num_dimensions) if num_dimensions <= _MAX_ORDERED_DIMENSIONS else 1
 
 
 def render_strides(strides: tuple[int, ...]) -> bytes:
@@ -132,6 +147,10 @@ def move_as_it_lies(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     if moved.stride() == tensor.stride() or not tensor.numel():
         return moved
     return lay_out(tensor, tensor.stride(), device)
+
+
+def _count_orders(num_dimensions: int) -> int:
+    return factorial(num_dimensions) if num_dimensions <= _MAX_ORDERED_DIMENSIONS else 1
 
 
 def _find_rank(order: tuple[int, ...]) -> int | None:

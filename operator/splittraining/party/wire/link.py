@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 
 from splittraining.api.errors import ProtocolViolation
-from splittraining.api.wire_plan import Direction, Transfer
+from splittraining.api.wire_plan import Direction, Transfer, Value
 from splittraining.party.dtypes import TORCH_DTYPES
 from splittraining.party.wire.channel import Channel
 from splittraining.party.wire.frame import (
@@ -29,22 +29,19 @@ from splittraining.party.wire.frame import (
     describe_header,
     get_body,
     iterate_bodies,
-    iterate_chunks,
     parse_header,
     render_frame,
 )
 from splittraining.party.wire.layout import (
     ALLOWED_STRIDES,
     can_be_laid_out,
-    count_dimension_orders,
-    decide_layout,
+    find_layout_fault,
     lay_out,
     parse_strides,
-    render_strides,
 )
 from splittraining.party.wire.message import Message, build_registry, parse_message, render_message
 from splittraining.party.wire.messages import MESSAGES
-from splittraining.party.wire.tensors import build_empty, get_bytes
+from splittraining.party.wire.tensors import build_empty, iterate_tensor_frames
 
 MAX_BLOB_BYTES = 1 << 36
 _PURPOSE_FLAGS = Flags.EVALUATION | Flags.BACKWARD
@@ -172,12 +169,7 @@ class Link:
                 allowed=f"shape {list(shape)} of {dtype}, as the wire plan says",
                 remedy="look whether the model's shapes depend on anything but the number of rows",
             )
-        layout = decide_layout(tensor)  # of the tensor where it is: no copy of it has to lie in the same way
-        header, prefix = replace(header, dimension_order=layout.dimension_order), b""
-        if layout.strides is not None:
-            prefix = render_strides(layout.strides)
-            header = replace(header, flags=header.flags | Flags.STRIDED, dimension_order=len(layout.strides))
-        for frame in iterate_chunks(header, get_bytes(tensor, layout.dimension_order), prefix):
+        for frame in iterate_tensor_frames(header, tensor):
             self.channel.send(frame)
 
     def recv_tensor(
@@ -218,7 +210,7 @@ class Link:
         if first.flags & Flags.NONE_GRADIENT:
             return ReceivedTensor(None, first.rows, first.batch_digest)
         shape = transfer.value.compute_shape(first.rows)
-        strides = self._take_strides(frame, first, shape) if first.flags & Flags.STRIDED else None
+        strides = self._take_strides(frame, transfer.value, shape) if first.flags & Flags.STRIDED else None
         order = first.dimension_order if strides is None else ROW_MAJOR
         tensor, memory = build_empty(shape, transfer.value.dtype, order)
         self._fill(memory, frame, first, deadline)
@@ -254,9 +246,10 @@ class Link:
                 describe_header(expected),
             )
         size_bytes = transfer.value.compute_size_bytes(first.rows) if first.rows <= self._max_rows else -1
-        if first.flags & Flags.STRIDED:
-            self._check_strided(first, len(transfer.value.shape), size_bytes)
-            size_bytes += first.strides_bytes
+        fault = find_layout_fault(first, len(transfer.value.shape), has_elements=size_bytes != 0)
+        if fault is not None:
+            raise self._violation(f"{fault.given} for {describe_header(first)}", fault.allowed)
+        size_bytes += first.strides_bytes
         if first.flags & Flags.NONE_GRADIENT:
             size_bytes = 0 if first.flags & Flags.BACKWARD else -1
         if first.rows > self._max_rows or first.size_bytes != size_bytes or first.chunk_index != 0:
@@ -264,30 +257,12 @@ class Link:
                 f"{first.size_bytes} bytes, chunk {first.chunk_index}, of {describe_header(first)}",
                 f"at most {self._max_rows} rows, {max(size_bytes, 0)} bytes, chunk 0",
             )
-        if first.flags & Flags.STRIDED:
-            return
-        if first.dimension_order >= count_dimension_orders(len(transfer.value.shape)):
-            raise self._violation(
-                f"dimension order {first.dimension_order} for {describe_header(first)}",
-                f"an order of {len(transfer.value.shape)} dimensions",
-            )
 
-    def _check_strided(self, first: Header, num_dimensions: int, size_bytes: int) -> None:
-        if first.dimension_order != num_dimensions or not size_bytes:
-            raise self._violation(
-                f"the strides of {first.dimension_order} dimensions for {describe_header(first)}",
-                f"those of {num_dimensions}" if size_bytes else "none for a tensor without elements",
-            )
-
-    def _take_strides(self, frame: bytes, first: Header, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _take_strides(self, frame: bytes, value: Value, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Reads the strides in a tensor's first frame, and checks what memory they ask for before it is taken."""
         strides = parse_strides(get_body(frame), len(shape))
-        assert first.dtype is not None  # parse_header holds it to TENSOR frames
-        if not can_be_laid_out(shape, strides, first.dtype.size_bytes):
-            raise self._violation(
-                f"strides {list(strides)} of shape {list(shape)} for {describe_header(first)}",
-                ALLOWED_STRIDES,
-            )
+        if not can_be_laid_out(shape, strides, value.dtype.size_bytes):
+            raise self._violation(f"strides {list(strides)} of shape {list(shape)} for {value.name!r}", ALLOWED_STRIDES)
         return strides
 
     def _remember(self, first: Header) -> None:

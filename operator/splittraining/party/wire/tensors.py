@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 
 from splittraining.api.wire_plan import DType
 from splittraining.party.dtypes import TORCH_DTYPES
-from splittraining.party.wire.frame import ROW_MAJOR
-from splittraining.party.wire.layout import get_order
+from splittraining.party.wire.frame import ROW_MAJOR, Flags, Header, iterate_chunks
+from splittraining.party.wire.layout import decide_layout, get_order, render_strides
 
 
-def get_bytes(tensor: torch.Tensor, dimension_order: int) -> memoryview:
-    """Returns a tensor's raw bytes in travelling order; a view of its own memory if that is on the CPU and dense."""
-    local = tensor.detach().to("cpu")
-    if dimension_order != ROW_MAJOR:
-        local = local.permute(get_order(local.dim(), dimension_order))
-    return _view_bytes(local.contiguous())
+def iterate_tensor_frames(header: Header, tensor: torch.Tensor) -> Iterator[bytes]:
+    """Yields the frames of one tensor; whatever of the header says how it lies is filled in here."""
+    layout = decide_layout(tensor)  # of the tensor where it is: no copy of it has to lie in the same way
+    header, prefix = replace(header, dimension_order=layout.dimension_order), b""
+    if layout.strides is not None:
+        header = replace(header, flags=header.flags | Flags.STRIDED, dimension_order=len(layout.strides))
+        prefix = render_strides(layout.strides)
+    return iterate_chunks(header, _get_bytes(tensor, layout.dimension_order), prefix)
 
 
 def build_empty(shape: tuple[int, ...], dtype: DType, dimension_order: int) -> tuple[torch.Tensor, memoryview]:
@@ -27,6 +32,14 @@ def build_empty(shape: tuple[int, ...], dtype: DType, dimension_order: int) -> t
     dense = torch.empty([shape[axis] for axis in order], dtype=TORCH_DTYPES[dtype])
     back = sorted(range(len(shape)), key=order.__getitem__)
     return dense.permute(back), _view_bytes(dense)
+
+
+def _get_bytes(tensor: torch.Tensor, dimension_order: int) -> memoryview:
+    # A view of the tensor's own memory if that is on the CPU and dense.
+    local = tensor.detach().to("cpu")
+    if dimension_order != ROW_MAJOR:
+        local = local.permute(get_order(local.dim(), dimension_order))
+    return _view_bytes(local.contiguous())
 
 
 def _view_bytes(dense: torch.Tensor) -> memoryview:
