@@ -33,6 +33,11 @@ from support.spying import MEMORY, RECORDED, SpyLauncher, find_canaries, find_in
             id="every client with its own bottom",
             marks=pytest.mark.slow,
         ),
+        pytest.param(
+            a_vanilla_case({"north": 6, "south": 5}, handoff="PeerToPeer"),
+            id="a hand-off past the server, which a prediction has none of",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_each_client_gets_what_the_unsplit_model_says_to_its_rows(case: Case, tmp_path: Path) -> None:
