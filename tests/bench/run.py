@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,40 +23,46 @@ def main() -> int:
     arguments = _parse_arguments()
     sys.path[:0] = [str(HERE), str(HERE.parent)]  # for the benchmark's modules and for tests/support
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
-    results = _measure(_choose_device(arguments.device), quick=arguments.quick)
+    results: dict[str, Any] = {}
+    for name, result in _measure(_choose_device(arguments.device), quick=arguments.quick):
+        results[name] = result
+        if arguments.json is not None:  # after each part, so that what was measured is there whatever comes after it
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         print(f"\nWritten to {arguments.json}")  # noqa: T201
     return 0
 
 
-def _measure(device: str, *, quick: bool) -> dict[str, Any]:
+def _measure(device: str, *, quick: bool) -> Iterator[tuple[str, Any]]:
+    """Yields name and figures of every part."""
     from device import measure_equality, render_equality  # noqa: PLC0415
     from machine import describe_machine  # noqa: PLC0415
+    from schedules import measure_schedules, render_schedules  # noqa: PLC0415
     from split_step import measure_split_steps, render_bytes, render_memory, render_steps  # noqa: PLC0415
     from startup import measure_startup, render_startup  # noqa: PLC0415
     from wire import measure_wire, render_wire  # noqa: PLC0415
 
     machine = describe_machine(device)
     _show("Machine", "\n".join(f"{name}: {value}" for name, value in machine.items()))
+    yield "machine", machine
     startup = measure_startup(repeats=1 if quick else 3)
     _show("From `splittraining run` on example 01, cold", render_startup(startup))
+    yield "startup", asdict(startup)
     steps = measure_split_steps(rounds=3 if quick else 12, block_steps=10 if quick else 20, device=device)
     _show("A split step against the same step unsplit: median [quartiles] over rounds", render_steps(steps))
     _show("Tensor bytes of those trainings, both directions", render_bytes(steps))
     _show("Memory per party, between two steps", render_memory(steps))
+    yield "split_step", [each.as_json() for each in steps]
     wire = measure_wire(rounds=3 if quick else 8)
     _show("The raw channel beside a TLS 1.3 socket (AES-128-GCM)", render_wire(wire))
+    yield "wire", [asdict(each) for each in wire]
     equality = measure_equality(device)
     _show("Cut against uncut, the same engine in one process", render_equality(equality))
-    return {
-        "machine": machine,
-        "startup": asdict(startup),
-        "split_step": [each.as_json() for each in steps],
-        "wire": [asdict(each) for each in wire],
-        "equality": [asdict(each) for each in equality],
-    }
+    yield "equality", [asdict(each) for each in equality]
+    schedules = measure_schedules(repeats=1 if quick else 3, rounds=2 if quick else 4, device=device)
+    _show("A round of each schedule against Sequential's with the same rows", render_schedules(schedules))
+    yield "schedules", [asdict(each) for each in schedules]
 
 
 def _choose_device(wanted: str) -> str:

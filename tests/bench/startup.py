@@ -43,7 +43,7 @@ def render_startup(result: StartupResult) -> str:
 def _run_once() -> tuple[float, float]:
     with TemporaryDirectory() as runs:
         metrics = Path(runs) / "two-hospitals" / "server" / "metrics.jsonl"
-        command = [str(Path(sys.executable).with_name("splittraining")), "run"]
+        command = [sys.executable, "-m", "splittraining.cli.main", "run"]
         command += ["-f", str(EXAMPLE / "training.yaml"), "--runs", runs]
         started_s = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:

@@ -48,7 +48,7 @@ def measure_wire(*, rounds: int) -> list[WireResult]:
             **os.environ,
             "OPENSSL_CONF": str(configuration),
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(_HERE.parent),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(_HERE.parent), os.environ.get("PYTHONPATH")))),
         }
         command = [sys.executable, str(_HERE / "wire_pair.py"), str(rounds)]
         output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout

@@ -10,7 +10,7 @@ import pytest
 
 from cluster.client import wait_until
 from support.house_support import ROOT
-from support.installation import CHART, FOR_A_WHILE, RELEASE, SYSTEM, Installation, Room, get_state, read_hospitals
+from support.installation import CHART, RELEASE, SYSTEM, Installation, Room, begin_lasting, read_hospitals
 
 ACCOUNT = f"--as=system:serviceaccount:{SYSTEM}:{RELEASE}-operator"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{RELEASE}-operator"
@@ -67,33 +67,33 @@ def read_previous_chart(folder: Path) -> Path | None:
     return folder / where
 
 
+@pytest.mark.alone
 def test_a_training_goes_on_through_an_upgrade_from_the_previous_chart_and_back(room: Room, tmp_path: Path) -> None:
     previous = read_previous_chart(tmp_path)
     if previous is None:
         pytest.skip("the commit before has no chart, or there is no history here")
     room.installation.install(previous)
-    hospitals = read_hospitals(rounds=60)
-    hospitals.begin(room)
-    room.wait_for_state(hospitals.name, "Running")
+    training = begin_lasting(room)
     # Each of these replaces the operator's pods, also where the two charts are alike.
     room.installation.install(**{"podAnnotations.chart": "this"})
     room.installation.run("helm", "rollback", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "180s")
     room.installation.install(**{"podAnnotations.chart": "this"})
-    training = room.wait_for_state(hospitals.name, "Completed", "Failed", patience_s=240)
-    assert get_state(training) == "Completed", training["status"]
+    step = room.get(training["metadata"]["name"])["status"]["progress"]["step"]
+    training = room.wait_for(
+        training["metadata"]["name"], "further steps", lambda seen: seen["status"]["progress"]["step"] > step
+    )
     assert training["status"]["attempt"] == 1
 
 
+@pytest.mark.alone
 def test_uninstalling_leaves_trainings_as_they_are_and_nothing_stuck(room: Room) -> None:
     installation = room.installation
-    hospitals = read_hospitals(rounds=FOR_A_WHILE)
-    hospitals.begin(room)
-    room.wait_for_state(hospitals.name, "Running")
+    name = begin_lasting(room)["metadata"]["name"]
     installation.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "120s")
     try:
         assert installation.client.find(DEPLOYMENT) is None
-        assert room.get(hospitals.name), "the resources stay: their definitions are kept"
-        room.kubectl("delete", "splittraining", hospitals.name, "--wait=true", "--timeout=60s")
+        assert room.get(name), "the resources stay: their definitions are kept"
+        room.kubectl("delete", "splittraining", name, "--wait=true", "--timeout=60s")
         wait_until("no pod of a party", lambda: not room.list_pods())
     finally:
         installation.install()

@@ -19,8 +19,8 @@ from support.oracle import (
     Trajectory,
     build_first_model,
     build_optimizer,
+    computing_exactly,
     iterate_unions,
-    single_threaded,
     train_federated,
 )
 from support.runs import FinishedRun, run_case
@@ -47,7 +47,7 @@ def train_with_own_statistics(factory: Callable[[], nn.Module], rows: Sequence[R
 
     The top is given all rows of a step as one batch, so that it normalizes over them together.
     """
-    with single_threaded():
+    with computing_exactly():
         model = build_first_model(factory, plan.seed)
         bottoms = {each.client: _share_weights(model.bottom) for each in rows}
         optimizer = build_optimizer(plan.optimizer, model.parameters())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,16 @@ class Case:
         other = copy.deepcopy(self)
         change(other.spec)
         return other
+
+    def on(self, device: str, *, parties: Collection[str] | None = None) -> Case:
+        """Returns a copy in which parties (all by default) compute on a device, as a manifest names it: CPU or CUDA."""
+
+        def change(spec: dict[str, Any]) -> None:
+            for name, member in (("server", spec["server"]), *((each["name"], each) for each in spec["clients"])):
+                if parties is None or name in parties:
+                    member["device"] = device
+
+        return self.changed(change)
 
     def without_test_rows(self, client: str) -> Case:
         """Returns a copy in which one client evaluates nothing."""
@@ -92,6 +102,7 @@ class Case:
             loss=training["loss"]["name"] if "loss" in training else "",
             turn_unit=turn["unit"],
             turn_length=turn["length"],
+            device=self.spec["server"].get("device", "CPU").lower(),
         )
 
     @property

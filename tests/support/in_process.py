@@ -17,8 +17,13 @@ from splittraining.party.model.stages import StageSpec
 from splittraining.party.training.stage import StageRunner
 
 Optimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
-MOMENTUM: Optimizer = lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=0.01)  # noqa: E731
-ADAM: Optimizer = lambda parameters: torch.optim.Adam(parameters, lr=0.01)  # noqa: E731
+# The plain loop (foreach=False): on a GPU PyTorch would choose a form of its own, which rounds differently.
+MOMENTUM: Optimizer = lambda parameters: torch.optim.SGD(  # noqa: E731
+    parameters, lr=0.05, momentum=0.9, weight_decay=0.01, foreach=False
+)
+ADAM: Optimizer = lambda parameters: torch.optim.Adam(parameters, lr=0.01, foreach=False)  # noqa: E731
+
+CPU = torch.device("cpu")
 
 _DTYPES = {torch.float32: DType.FLOAT32, torch.float64: DType.FLOAT64, torch.int64: DType.INT64}
 
@@ -121,9 +126,14 @@ def train_cut(
     optimizer: Optimizer = MOMENTUM,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     extra: Sequence[str] = (),
+    device: torch.device = CPU,
 ) -> Outcome:
     model = copy.deepcopy(model)
-    crew = Crew(cut(model, stages, batches[0], extra=extra), optimizer)
+    made = cut(model, stages, batches[0], extra=extra)
+    for segment in made.segments:
+        segment.to(device)
+    batches = _move(batches, device)
+    crew = Crew(made, optimizer)
     outcome = Outcome([crew.step(batch, loss, number) for number, batch in enumerate(batches)])
     with torch.no_grad():
         outcome.evaluated = crew.forward(batches[0][0], training=False, step=len(batches))
@@ -138,9 +148,11 @@ def train_plain(
     *,
     optimizer: Optimizer = MOMENTUM,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    device: torch.device = CPU,
 ) -> Outcome:
     """The same training as anybody would write it by hand."""
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(model).to(device)
+    batches = _move(batches, device)
     model.train()
     optimizer_ = optimizer(list(model.parameters()))
     outcome = Outcome()
@@ -155,6 +167,12 @@ def train_plain(
         outcome.evaluated = model(**batches[0][0])
     outcome.state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     return outcome
+
+
+def _move(batches: Sequence[Batch], device: torch.device) -> list[Batch]:
+    return [
+        ({name: tensor.to(device) for name, tensor in inputs.items()}, label.to(device)) for inputs, label in batches
+    ]
 
 
 def assert_same(first: Outcome, second: Outcome) -> None:

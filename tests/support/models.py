@@ -128,10 +128,10 @@ class Attention(nn.Module):
 class Recurrent(nn.Module):
     """An LSTM whose whole state goes on into another one."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
-        self.read = nn.LSTM(3, 5, batch_first=True)
-        self.write = nn.LSTM(5, 5, batch_first=True)
+        self.read = nn.LSTM(3, 5, num_layers, batch_first=True, dropout=dropout)
+        self.write = nn.LSTM(5, 5, num_layers, batch_first=True, dropout=dropout)
         self.head = nn.Linear(5, 3)
 
     def forward(self, x: Tensor) -> Tensor:

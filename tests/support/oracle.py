@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -55,6 +55,8 @@ class Plan:
     clip: Clip = lambda _parameters: None
     rate: Callable[[int], float] = lambda _round: 1.0
     """Factor on the learning rate of a round, counted from 1; where rates are scheduled by rounds."""
+    device: str = "cpu"
+    """Where it is computed: every rule of these references holds on a GPU as it does on the CPU."""
 
 
 @dataclass
@@ -72,8 +74,8 @@ def train_centrally(
     factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan, *, test_rows: Sequence[Rows] = ()
 ) -> Trajectory:
     """Trains the whole model on the clients' batches in visiting order, with one optimizer that is never rebuilt."""
-    with single_threaded():
-        model = build_first_model(factory, plan.seed)
+    with computing_exactly(plan.device):
+        model = build_first_model(factory, plan.seed, plan.device)
         optimizer = build_optimizer(plan.optimizer, model.parameters())
         trajectory = Trajectory()
         visits = list(iterate_visits(rows, plan))
@@ -82,7 +84,7 @@ def train_centrally(
             trajectory.losses.append(_train_step(model, [optimizer], inputs, label, plan.loss))
             if test_rows and step % steps_per_round == 0:
                 trajectory.evaluations.append(evaluate_model(model, test_rows, plan.loss))
-        trajectory.state = dict(model.state_dict())
+        trajectory.state = copy_to_cpu(model.state_dict())
         return trajectory
 
 
@@ -94,9 +96,10 @@ def evaluate_model(
     compute: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
     """Returns loss and accuracy over all test rows; `compute` is the loss where it is not the plain one of its name."""
+    device = str(next(model.parameters()).device)
     model.eval()
-    outputs = torch.cat([model(**each.inputs) for each in test_rows])
-    labels = torch.cat([each.label for each in test_rows])
+    outputs = torch.cat([model(**_move(each.inputs, device)) for each in test_rows])
+    labels = torch.cat([each.label.to(device) for each in test_rows])
     model.train()
     hits = outputs.argmax(1) == labels if loss == "CrossEntropy" else (outputs > 0) == (labels > 0.5)
     return {"loss": (compute or LOSSES[loss])(outputs, labels).item(), "accuracy": hits.double().mean().item()}
@@ -124,17 +127,18 @@ def train_tasks(
     factory: Callable[[], nn.Module], inputs: Mapping[str, Tensor], tasks: Sequence[Task], plan: Plan
 ) -> TaskTrajectory:
     """Trains a model that returns a dict of outputs on the sum of the tasks' losses, as anybody would write it."""
-    with single_threaded():
-        model = build_first_model(factory, plan.seed)
+    with computing_exactly(plan.device):
+        model = build_first_model(factory, plan.seed, plan.device)
         optimizer = build_optimizer(plan.optimizer, model.parameters())
         trajectory = TaskTrajectory({task.name: [] for task in tasks})
         num_rows = len(tasks[0].label)
+        labels = {task.name: task.label.to(plan.device) for task in tasks}
         for epoch in range(plan.rounds):
             order = torch.as_tensor(compute_epoch_order(plan.seed, JOINT, epoch, num_rows))
             for batch in order.split(plan.batch_size):
                 optimizer.zero_grad()
-                outputs = model(**{name: tensor[batch] for name, tensor in inputs.items()})
-                losses = [LOSSES[task.loss](outputs[task.name], task.label[batch]) for task in tasks]
+                outputs = model(**_move({name: tensor[batch] for name, tensor in inputs.items()}, plan.device))
+                losses = [LOSSES[task.loss](outputs[task.name], labels[task.name][batch]) for task in tasks]
                 total = losses[0]
                 for loss in losses[1:]:
                     total = total + loss
@@ -143,7 +147,7 @@ def train_tasks(
                 trajectory.sums.append(total.item())
                 for task, loss in zip(tasks, losses, strict=True):
                     trajectory.losses[task.name].append(loss.item())
-        trajectory.state = dict(model.state_dict())
+        trajectory.state = copy_to_cpu(model.state_dict())
         return trajectory
 
 
@@ -151,8 +155,8 @@ def train_with_private_bottoms(
     factory: Callable[[], nn.Module], rows: Sequence[Rows], plan: Plan, *, top: Sequence[str]
 ) -> Trajectory:
     """Trains one shared top (the children named in `top`) over a private copy of all other layers per client."""
-    with single_threaded():
-        first = build_first_model(factory, plan.seed)
+    with computing_exactly(plan.device):
+        first = build_first_model(factory, plan.seed, plan.device)
         models = {each.client: copy.deepcopy(first) for each in rows}
         for model in models.values():
             for name in top:
@@ -168,7 +172,7 @@ def train_with_private_bottoms(
         for client, inputs, label in iterate_visits(rows, plan):
             optimizers = [top_optimizer, bottom_optimizers[client]]
             trajectory.losses.append(_train_step(models[client], optimizers, inputs, label, plan.loss))
-        trajectory.private_states = {client: dict(model.state_dict()) for client, model in models.items()}
+        trajectory.private_states = {client: copy_to_cpu(model.state_dict()) for client, model in models.items()}
         return trajectory
 
 
@@ -184,8 +188,8 @@ def train_large_batches(
 
     With `private` naming children, every client runs its rows through a copy of these of its own.
     """
-    with single_threaded():
-        first = build_first_model(factory, plan.seed)
+    with computing_exactly(plan.device):
+        first = build_first_model(factory, plan.seed, plan.device)
         models = {each.client: _copy_privately(first, private) for each in rows}
         shared = [each for name, each in first.named_parameters() if name.partition(".")[0] not in private]
         optimizers = [build_optimizer(plan.optimizer, shared)]
@@ -204,8 +208,8 @@ def train_large_batches(
                 for optimizer in optimizers:
                     optimizer.step()
                 trajectory.losses.append(value.item())
-        trajectory.state = dict(first.state_dict())
-        trajectory.private_states = {client: dict(model.state_dict()) for client, model in models.items()}
+        trajectory.state = copy_to_cpu(first.state_dict())
+        trajectory.private_states = {client: copy_to_cpu(model.state_dict()) for client, model in models.items()}
         return trajectory
 
 
@@ -223,8 +227,8 @@ def train_federated(
 
     Losses are listed client by client within each round, in the order in which clients are numbered.
     """
-    with single_threaded():
-        first = build_first_model(factory, plan.seed)
+    with computing_exactly(plan.device):
+        first = build_first_model(factory, plan.seed, plan.device)
         names = [name for name, _ in first.named_children() if not (shared_top and name in top)]
         models = {each.client: _copy_privately(first, names) for each in rows}
         shared = [each for name, each in first.named_parameters() if name.partition(".")[0] not in names]
@@ -252,7 +256,7 @@ def train_federated(
                         _train_step(models[each.client], used, inputs, label, plan.loss, plan.clip)
                     )
             _average(models, rows, averaged)
-        trajectory.private_states = {client: dict(model.state_dict()) for client, model in models.items()}
+        trajectory.private_states = {client: copy_to_cpu(model.state_dict()) for client, model in models.items()}
         return trajectory
 
 
@@ -289,19 +293,24 @@ def iterate_unions(
         orders = {each.client: compute_epoch_order(plan.seed, each.client, epoch, len(each)) for each in rows}
         for start in range(0, max(map(len, rows)), plan.batch_size):
             chosen = {each.client: orders[each.client][start : start + plan.batch_size] for each in rows}
-            yield [_take(each, chosen[each.client]) for each in rows if len(chosen[each.client])]
+            yield [_take(each, chosen[each.client], plan.device) for each in rows if len(chosen[each.client])]
         return
     pairs = [(each.client, index) for each in rows for index in range(len(each))]
     order = compute_epoch_order(plan.seed, JOINT, epoch, len(pairs))
     for start in range(0, len(order), plan.batch_size):
         taken = [pairs[position] for position in order[start : start + plan.batch_size]]
         chosen = {each.client: [index for client, index in taken if client == each.client] for each in rows}
-        yield [_take(each, chosen[each.client]) for each in rows if chosen[each.client]]
+        yield [_take(each, chosen[each.client], plan.device) for each in rows if chosen[each.client]]
 
 
-def _take(rows: Rows, indices: object) -> tuple[str, dict[str, Tensor], Tensor]:
+def _take(rows: Rows, indices: object, device: str) -> tuple[str, dict[str, Tensor], Tensor]:
     places = torch.as_tensor(indices)
-    return rows.client, {name: tensor[places] for name, tensor in rows.inputs.items()}, rows.label[places]
+    inputs = {name: tensor[places] for name, tensor in rows.inputs.items()}
+    return rows.client, _move(inputs, device), rows.label[places].to(device)
+
+
+def _move(tensors: Mapping[str, Tensor], device: str) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def iterate_visits(rows: Sequence[Rows], plan: Plan) -> Iterator[tuple[str, dict[str, Tensor], Tensor]]:
@@ -321,7 +330,8 @@ def _iterate_stream(rows: Rows, plan: Plan) -> Iterator[tuple[dict[str, Tensor],
     while True:
         order = torch.as_tensor(compute_epoch_order(plan.seed, rows.client, epoch, len(rows)))
         for batch in order.split(plan.batch_size):
-            yield {name: tensor[batch] for name, tensor in rows.inputs.items()}, rows.label[batch]
+            _, inputs, label = _take(rows, batch, plan.device)
+            yield inputs, label
         epoch += 1
 
 
@@ -343,28 +353,49 @@ def _train_step(
     return value.item()
 
 
-def build_first_model(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Builds the model that a training starts from."""
+def build_first_model(factory: Callable[[], nn.Module], seed: int, device: str = "cpu") -> nn.Module:
+    """Builds the model that a training starts from; the weights are drawn on the CPU wherever it is trained."""
     torch.manual_seed(seed)
-    return factory().train()
+    return factory().train().to(device)
+
+
+def copy_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns tensors by name, where results are compared."""
+    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
 
 def build_optimizer(spec: Mapping[str, str], parameters: object) -> torch.optim.Optimizer:
     rate, decay = float(spec["learningRate"]), float(spec.get("weightDecay", "0"))
+    # The plain loop (foreach=False): on a GPU PyTorch would choose a form of its own, which rounds differently.
     if spec["name"] == "SGD":
-        return torch.optim.SGD(parameters, lr=rate, momentum=float(spec.get("momentum", "0")), weight_decay=decay)
+        momentum = float(spec.get("momentum", "0"))
+        return torch.optim.SGD(parameters, lr=rate, momentum=momentum, weight_decay=decay, foreach=False)
     if spec["name"] == "Adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, foreach=False)
     raise ValueError(f"the oracle knows SGD and Adam, not {spec['name']!r}")
 
 
 @contextmanager
-def single_threaded() -> Iterator[None]:
-    """Computes on one thread, as the parties do."""
+def computing_exactly(device: str = "cpu") -> Iterator[None]:
+    """Computes on one thread, as the parties do, and on a GPU with deterministic kernels and without TF32."""
     # Sums are split by thread: one thread is what the parties run with (numerics.intraOpThreads).
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with _deterministic_kernels() if device == "cuda" else nullcontext():
+            yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _deterministic_kernels() -> Iterator[None]:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = False, False, True
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before[:3]
+        torch.use_deterministic_algorithms(mode=before[3])

@@ -21,7 +21,7 @@ from splittraining.local.predictor import PredictionRequest, PredictionResult, r
 from splittraining.local.signals import StopWish, Wakeup
 from support.cases import Case
 from support.local_support import build_launcher
-from support.oracle import single_threaded
+from support.oracle import computing_exactly
 from support.runs import FinishedRun, run_case
 
 
@@ -100,7 +100,7 @@ def forward_tasks(model: nn.Module, inputs: Mapping[str, Tensor], batch_size: in
 
 def _run_batches(model: nn.Module, inputs: Mapping[str, Tensor], batch_size: int) -> list[Any]:
     num_rows = len(next(iter(inputs.values())))
-    with single_threaded():
+    with computing_exactly():
         return [
             model(**{name: tensor[batch] for name, tensor in inputs.items()})
             for batch in torch.arange(num_rows).split(batch_size)

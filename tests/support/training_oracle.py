@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from support.cases import Case
-from support.oracle import LOSSES, build_first_model, evaluate_model, iterate_visits, single_threaded
+from support.oracle import LOSSES, build_first_model, computing_exactly, copy_to_cpu, evaluate_model, iterate_visits
 
 Rate = Callable[[int, int], float]
 """(round, step) -> the factor on the learning rate, both counted from 1."""
@@ -58,8 +58,8 @@ PLAIN = Means()
 def train_by(case: Case, means: Means = PLAIN) -> Trained:
     """Trains the whole model of a case on its clients' batches in visiting order."""
     plan = case.plan
-    with single_threaded():
-        model = build_first_model(case.build_model, plan.seed)
+    with computing_exactly(plan.device):
+        model = build_first_model(case.build_model, plan.seed, plan.device)
         parameters = dict(model.named_parameters())
         for name in means.frozen:
             parameters[name].requires_grad = False
@@ -85,7 +85,7 @@ def train_by(case: Case, means: Means = PLAIN) -> Trained:
             if step % steps_per_round == 0:
                 trained.rates.append(float(plan.optimizer["learningRate"]) * factor)
                 trained.evaluations.append(evaluate_model(model, case.test_rows, plan.loss, loss))
-                trained.states.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+                trained.states.append(copy_to_cpu({name: each.clone() for name, each in model.state_dict().items()}))
         return trained
 
 
@@ -115,5 +115,6 @@ def _build_optimizer(
         groups.append({"params": [parameter], "lr": float(spec["learningRate"]) * factor, **options})
     decay = float(spec.get("weightDecay", "0"))
     if spec["name"] == "SGD":
-        return torch.optim.SGD(groups, lr=1.0, momentum=float(spec.get("momentum", "0")), weight_decay=decay)
-    return torch.optim.Adam(groups, lr=1.0, weight_decay=decay)
+        momentum = float(spec.get("momentum", "0"))
+        return torch.optim.SGD(groups, lr=1.0, momentum=momentum, weight_decay=decay, foreach=False)
+    return torch.optim.Adam(groups, lr=1.0, weight_decay=decay, foreach=False)

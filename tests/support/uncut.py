@@ -10,11 +10,16 @@ from splittraining.party.model.topology import build_uncut_stages
 from splittraining.party.training.optimizer import build_optimizer
 from splittraining.party.training.stage import StageRunner
 from support.cases import Case
-from support.oracle import LOSSES, Trajectory, iterate_visits
+from support.oracle import LOSSES, Trajectory, computing_exactly, copy_to_cpu, iterate_visits
 
 
 def train_uncut(case: Case) -> Trajectory:
     """Trains the whole model as one stage on the same batches, in this process."""
+    with computing_exactly(case.plan.device):
+        return _train(case)
+
+
+def _train(case: Case) -> Trajectory:
     spec = parse_split_training(case.documents()[0]).spec
     torch.manual_seed(spec.training.seed)
     cut = cut_model(
@@ -25,6 +30,7 @@ def train_uncut(case: Case) -> Trajectory:
         seed=spec.training.seed,
     )
     (segment,) = cut.segments
+    segment.to(torch.device(case.plan.device))
     runner = StageRunner(segment, cut.wire_plan)
     optimizer = build_optimizer(spec.training.optimizer, segment.parameters())
     trajectory = Trajectory()
@@ -36,5 +42,5 @@ def train_uncut(case: Case) -> Trajectory:
         runner.backward({}, loss)
         optimizer.step()
         trajectory.losses.append(loss.item())
-    trajectory.state = {name: tensor.detach() for name, tensor in (segment.parameters() | segment.buffers()).items()}
+    trajectory.state = copy_to_cpu(segment.parameters() | segment.buffers())
     return trajectory

@@ -13,8 +13,11 @@ from pathlib import Path
 import torch
 
 import splittraining
-from splittraining.api.errors import ModelCodeFailed, OutOfMemory, SplitTrainingError
+from splittraining.api.errors import ModelCodeFailed, NumericsInvalid, OutOfMemory, SplitTrainingError
 from splittraining.party.allocations import is_allocation_failure
+
+_NOT_DETERMINISTIC = " does not have a deterministic implementation"
+"""How PyTorch says it, after the operation's name; most such operations are those of a GPU's backward pass."""
 
 _FOREIGN_FOLDERS = tuple(
     str(Path(str(package.__file__)).resolve().parent) + os.sep for package in (torch, splittraining)
@@ -65,10 +68,12 @@ def explain_user_code(
 
     Raises:
         ModelCodeFailed: if the block raises anything but an error of ours.
+        NumericsInvalid: if an operation has no deterministic form.
         OutOfMemory: if an allocation failed.
     """
     try:
-        yield
+        with explain_determinism(what):
+            yield
     except SplitTrainingError:
         raise
     except Exception as error:
@@ -77,7 +82,33 @@ def explain_user_code(
                 f"{what} ran out of memory",
                 remedy="give the party more memory, or make batchSize or the model smaller",
             ) from error
-        place = render_place(error)
-        where = f" at {place}" if place else ""
         told = type(error).__name__ if has_data else render_error(error)
-        raise ModelCodeFailed(f"{what} raised {told}{where}", remedy=remedy) from error
+        raise ModelCodeFailed(f"{what} raised {told}{_render_where(error)}", remedy=remedy) from error
+
+
+@contextmanager
+def explain_determinism(what: str) -> Iterator[None]:
+    """Names an operation that PyTorch refuses because it has no deterministic form; other errors stay what they are.
+
+    Args:
+        what: What the code was doing.
+
+    Raises:
+        NumericsInvalid: with the operation, which holds no data.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        operation, is_told, _ = str(error).partition(_NOT_DETERMINISTIC)
+        if not is_told:
+            raise
+        raise NumericsInvalid(
+            f"{what} uses {operation}{_render_where(error)}, which has no deterministic form on this device",
+            allowed="operations that give the same bits every time, where numerics.mode is Exact",
+            remedy="take another operation, set training.numerics.mode: Fast, or device: CPU at this party",
+        ) from error
+
+
+def _render_where(error: BaseException) -> str:
+    place = render_place(error)
+    return f" at {place}" if place else ""

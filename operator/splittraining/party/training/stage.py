@@ -12,6 +12,7 @@ import torch
 
 from splittraining.api.wire_plan import ValueSource, WirePlan
 from splittraining.party.model.crossings import OUTPUT
+from splittraining.party.model.failures import explain_determinism
 from splittraining.party.model.segment import Segment
 
 
@@ -91,6 +92,9 @@ class StageRunner:
 
         Returns:
             The gradient of each differentiable value that came in, or None where the stage did not use it.
+
+        Raises:
+            NumericsInvalid: if an operation's backward pass has no deterministic form.
         """
         roots: list[torch.Tensor] = []
         seeds: list[torch.Tensor | None] = []
@@ -110,7 +114,8 @@ class StageRunner:
                 seeds.append(parameter.grad)
                 parameter.grad = None
         if roots:
-            torch.autograd.backward(roots, seeds)
+            with explain_determinism(f"the backward pass of stage {self.segment.stage} ({self.segment.owner})"):
+                torch.autograd.backward(roots, seeds)
         returned = {value.name: self._returned.get(value.name) for value in self._incoming if value.differentiable}
         self._entrances, self._produced, self._returned, self.output = {}, {}, {}, None
         return returned
