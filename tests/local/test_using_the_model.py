@@ -109,7 +109,6 @@ def spec_of_mode(case: Case) -> dict[str, object]:
         pytest.param(a_parallel_case(batch="Global", clientPolicy="Private"), id="Parallel, Private", marks=slow),
         pytest.param(a_split_fed_case(), id="SplitFed v1", marks=slow),
         pytest.param(a_split_fed_case(serverPolicy="Shared"), id="SplitFed v2", marks=slow),
-        pytest.param(a_split_fed_case(serverPolicy="Shared", clientPolicy="Private"), id="Shared, Private", marks=slow),
         pytest.param(a_split_fed_u_shape(), id="SplitFed in a U-shape", marks=slow),
     ],
 )
