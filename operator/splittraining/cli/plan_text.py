@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.resource import SplitTraining
-from splittraining.api.spec.schedule import ScheduleMode, ScheduleSpec, TurnUnit
+from splittraining.api.spec.schedule import GradientPolicy, ScheduleMode, ScheduleSpec, TurnUnit
 from splittraining.api.wire_plan import CLIENT_OWNER, WirePlan
 from splittraining.report.markdown import render_size, render_table
 
@@ -16,11 +16,12 @@ Link = tuple[str, str]
 
 _MAX_LAYERS = 6
 
-_EXACT = {
-    ScheduleMode.PARALLEL: "exact: the same bytes every time; equal to one large batch up to the rounding of sums",
-    ScheduleMode.SPLIT_FED: "exact: the same bytes every time; a client's steps equal the unsplit model, bit for bit",
-}
-"""What exactness means where several clients' results are added up; docs/backward.md has the whole of it."""
+_ONE_MODEL = "exact: equal to the unsplit model, bit for bit"
+_SUMMED = "exact: the same bytes every time; equal to one large batch up to the rounding of sums"
+_APART = (
+    "exact: the same bytes every time; equal, up to the rounding of sums, to one top over a bottom of each client's own"
+)
+_AVERAGED = "exact: the same bytes every time; a client's steps equal the unsplit model, bit for bit"
 
 
 def render_plan(
@@ -138,8 +139,15 @@ def _render_bytes(plan: WirePlan, training: SplitTraining, train_rows: Mapping[s
 
 def _render_notes(report: PlanReport, schedule: ScheduleSpec) -> str:
     exactness = [f"inexact: {sentence}" for sentence in report.inexact]
-    exactness = exactness or [_EXACT.get(schedule.mode, "exact: equal to the unsplit model, bit for bit")]
+    exactness = exactness or [_describe_exactness(schedule)]
     return "\n".join([*exactness, *(f"note: {sentence}" for sentence in report.notes)])
+
+
+def _describe_exactness(schedule: ScheduleSpec) -> str:
+    """Says what exactness means in a schedule; docs/backward.md has the whole of it."""
+    if schedule.parallel is not None:
+        return _APART if schedule.parallel.client_policy is GradientPolicy.PRIVATE else _SUMMED
+    return _AVERAGED if schedule.split_fed is not None else _ONE_MODEL
 
 
 def _render_digests(digests: Mapping[str, str]) -> str:

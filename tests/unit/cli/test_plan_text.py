@@ -87,3 +87,13 @@ def test_bytes_of_a_round_in_which_all_train_count_every_clients_rows_and_local_
     text = render_plan(build_plan_report(), training, {}, {})
     assert "exact: the same bytes every time" in text
     assert "equal to the unsplit model, bit for bit" not in text
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [("SumGradients", "equal to one large batch"), ("Private", "one top over a bottom of each client's own")],
+)
+def test_what_a_parallel_training_equals_depends_on_what_becomes_of_the_clients_gradients(policy, told):
+    document = build_manifest_document(clients=("st-mary", "st-luke"))
+    document["spec"]["schedule"] = {"mode": "Parallel", "parallel": {"clientPolicy": policy}}
+    assert told in render_plan(build_plan_report(), parse_split_training(document), {}, {})
