@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.resource import SplitTraining
-from splittraining.api.spec.schedule import GradientPolicy, ScheduleMode, ScheduleSpec, TurnUnit
+from splittraining.api.spec.schedule import GradientPolicy, ScheduleSpec, TurnUnit
 from splittraining.api.wire_plan import CLIENT_OWNER, WirePlan
 from splittraining.report.markdown import render_size, render_table
 
