@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 import threading
 
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.report import LinkBytes
 from splittraining.party.wire.frame import HEADER_BYTES, FrameType
+
+
+class PayloadPart(enum.StrEnum):
+    """What payload is counted apart from activations and their gradients."""
+
+    LABELS = "labels"
+    EVALUATION = "evaluation"
 
 
 class Counters:
@@ -31,6 +39,14 @@ class Counters:
         """Counts one frame that came."""
         self._count("received", kind, frame_bytes)
 
+    def attribute_sent(self, part: PayloadPart, size_bytes: int) -> None:
+        """Notes what some of the payload that was sent is for."""
+        self._attribute("sent", part, size_bytes)
+
+    def attribute_received(self, part: PayloadPart, size_bytes: int) -> None:
+        """Notes what some of the payload that came is for."""
+        self._attribute("received", part, size_bytes)
+
     def snapshot(self) -> LinkBytes:
         """Returns the counts of this moment as the report document shows them."""
         with self._lock:
@@ -49,6 +65,10 @@ class Counters:
                     self._add(f"relayed_{direction}", frame_bytes)
             else:
                 self._add(f"control_{direction}", frame_bytes)
+
+    def _attribute(self, direction: str, part: PayloadPart, size_bytes: int) -> None:
+        with self._lock:
+            self._add(f"{part}_{direction}", size_bytes)
 
     def _add(self, field: str, amount: int) -> None:
         self._bytes[field] = self._bytes.get(field, 0) + amount
