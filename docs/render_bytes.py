@@ -1,4 +1,4 @@
-"""Writes docs/bytes.md from what trainings of every schedule count: `make docs-bytes`, which takes two minutes."""
+"""Writes docs/bytes.md from what trainings of every schedule count: `make docs-bytes`, which takes three minutes."""
 
 from __future__ import annotations
 

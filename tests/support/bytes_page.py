@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from splittraining.api.plan_report import PlanReport
@@ -99,26 +99,31 @@ def render_page(rows: Iterable[Row]) -> str:
     """Renders the page."""
     rows = list(rows)
     return _PAGE.format(
-        rounds=render_table(ROUND_HEADER, [_render_round(row, is_first) for row, is_first in _mark_first(rows)]),
-        runs=render_table(RUN_HEADER, [_render_run(row, is_first) for row, is_first in _mark_first(rows)]),
+        formulas=render_table(("kind", "what", "bytes per client and round"), _FORMULAS),
+        rounds=render_table(ROUND_HEADER, list(map(_render_round, _name_once(rows)))),
+        runs=render_table(RUN_HEADER, list(map(_render_run, _name_once(rows)))),
     )
 
 
-def _mark_first(rows: Sequence[Row]) -> list[tuple[Row, bool]]:
-    return [(row, not index or rows[index - 1].schedule != row.schedule) for index, row in enumerate(rows)]
+def _name_once(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows with the schedule's name at its first client alone."""
+    earlier = ["", *(row.schedule for row in rows)]
+    return [
+        replace(row, schedule="" if row.schedule == above else row.schedule)
+        for row, above in zip(rows, earlier, strict=False)
+    ]
 
 
-def _render_round(row: Row, is_first: bool) -> list[str]:
-    measured = row.round
-    numbers = [measured.training, measured.labels, measured.moved, measured.evaluation]
-    formula = row.round_formula.total
-    sums = [measured.total, formula, _compute_difference(measured, row.round_formula)]
-    return [row.schedule if is_first else "", row.client, *map(str, (*numbers, *sums))]
+def _render_round(row: Row) -> list[str]:
+    measured, formula = row.round, row.round_formula
+    kinds = (measured.training, measured.labels, measured.moved, measured.evaluation)
+    sums = (measured.total, formula.total, _compute_difference(measured, formula))
+    return [row.schedule, row.client, *map(str, (*kinds, *sums))]
 
 
-def _render_run(row: Row, is_first: bool) -> list[str]:
-    numbers = [row.run.total, row.run_formula.total, _compute_difference(row.run, row.run_formula)]
-    return [row.schedule if is_first else "", row.client, *map(str, (*numbers, row.headers, row.envelopes))]
+def _render_run(row: Row) -> list[str]:
+    sums = (row.run.total, row.run_formula.total, _compute_difference(row.run, row.run_formula))
+    return [row.schedule, row.client, *map(str, (*sums, row.headers, row.envelopes))]
 
 
 def _compute_difference(measured: Bytes, formula: Bytes) -> int:
@@ -149,6 +154,29 @@ def _succeed(case: Case, folder: Path) -> FinishedRun:
     return run
 
 
+_FORMULAS = (
+    ("training", "activations and their gradients", "2·(p/K)·q of its own rows; in Joint 2·p·q of its own links"),
+    ("labels", "where the party that computes the loss does not hold them", "(p/K)·l"),
+    (
+        "moved",
+        "Sequential with hand-off",
+        "S received and S sent; in the very first round of a training the first client receives none",
+    ),
+    (
+        "moved",
+        "Sequential with hand-off, for an evaluation",
+        "W on its way from who trained last to all that have test rows, with PeerToPeer through those between",
+    ),
+    ("moved", "Sequential with hand-off, at the end of a training", "W, on to whoever still lacks it"),
+    (
+        "moved",
+        "Parallel, SumGradients",
+        "G sent in each step to which it brings rows, G received in each; the averaging client so with each other",
+    ),
+    ("moved", "SplitFed, Average", "W sent, W received; the averaging client so with each other"),
+    ("evaluation", "test rows, forward only", "(q + l) for each of its test rows"),
+)
+
 _PAGE = """\
 # Bytes, measured and by the formulas
 
@@ -164,16 +192,7 @@ K clients, p training rows in all, q bytes a row at the cuts, l bytes of a row's
 (parameters and buffers), its gradients **G** (parameters that are trained), and with the optimizer's state
 **S** = W + s·G: s is 0 for SGD, 1 with momentum, 2 for Adam and AdamW, which also keep 4 bytes per trained parameter.
 
-| kind | what | formula, per client and round |
-|---|---|---|
-| training | activations and their gradients | 2·(p/K)·q of its own rows; in Joint 2·p·q of its own links |
-| labels | where they travel (Vanilla, a label holder that computes no loss) | (p/K)·l |
-| moved | Sequential with hand-off | S received and S sent; in the very first round the first client receives none |
-| moved | Parallel, SumGradients | G sent in each step to which it brings rows, G received in each step; at the averaging client as much for each of the others |
-| moved | SplitFed, Average | W sent and W received; at the averaging client as much for each of the others |
-| evaluation | test rows, forward only, with labels where they travel | its test rows times (q + l) |
-| moved | Sequential with hand-off, for an evaluation | W from the client that trained last on to the last one that has test rows: received by each of these but the first, sent by each but the last. PeerToPeer passes through those between |
-| moved | the same, at the end | W on to whoever still lacks it |
+{formulas}
 
 This is the published cost table (2·(p/K)·q, 2·η·N for each hand-off or average, 2·η·N a step for summed gradients) with
 labels, evaluation, buffers and optimizer state added. In Parallel with `batch: Global` it is drawn which rows meet in a

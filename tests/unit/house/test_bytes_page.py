@@ -1,0 +1,72 @@
+"""The page of bytes shows what the formulas say of today's code, and no difference."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from splittraining.api.plan_report import PlanReport
+from splittraining.api.wire_plan import CLIENT_OWNER
+from splittraining.local.accepted import accept_manifest
+from splittraining.local.manifest import load_manifest
+from splittraining.party.training.share import ModelShare
+from support.byte_cases import BYTE_CASES
+from support.byte_counts import Formula
+from support.bytes_page import PAGE, ROUND_HEADER, RUN_HEADER
+from support.cases import Case
+
+
+def list_rows(heading: str, header: tuple[str, ...]) -> dict[tuple[str, str], list[int]]:
+    """Returns the numbers of one table by schedule and client; a schedule's name stands at its first client alone."""
+    section = PAGE.read_text("utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
+    assert tuple(lines[0]) == header
+    rows, schedule = {}, ""
+    for name, client, *numbers in lines[2:]:
+        schedule = name or schedule
+        rows[schedule, client] = [int(number) for number in numbers]
+    return rows
+
+
+def build_formula(case: Case, folder: Path) -> Formula:
+    """Cuts a case's model in this process: no training is needed to know the formulas."""
+    folder.mkdir()
+    accepted = accept_manifest(load_manifest(case.write(folder)))
+    for name, text in case.source.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    share = ModelShare(accepted.contract, owner=CLIENT_OWNER, source_path=str(folder), device=torch.device("cpu"))
+    return Formula(case, PlanReport.model_validate(share.report))
+
+
+@pytest.fixture(scope="module")
+def formulas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Formula]:
+    folder = tmp_path_factory.mktemp("cases")
+    return {name: build_formula(case, folder / str(index)) for index, (name, case) in enumerate(BYTE_CASES.items())}
+
+
+def test_every_round_is_the_formulas_kind_by_kind(formulas: dict[str, Formula]) -> None:
+    expected = {}
+    for schedule, formula in formulas.items():
+        for client in formula.clients:
+            each = formula.compute_round(client, 2)
+            kinds = [each.training, each.labels, each.moved, each.evaluation]
+            expected[schedule, client] = [*kinds, each.total, each.total, 0]
+    assert list_rows("A round", ROUND_HEADER) == expected
+
+
+def test_every_training_of_two_rounds_is_the_formulas(formulas: dict[str, Formula]) -> None:
+    expected = {}
+    for schedule, formula in formulas.items():
+        for client in formula.clients:
+            total = formula.compute_run(client, 2).total
+            expected[schedule, client] = [total, total, 0]
+    assert {key: numbers[:3] for key, numbers in list_rows("A training of two rounds", RUN_HEADER).items()} == expected
+
+
+def test_every_schedule_and_hand_off_that_there_is_has_its_rows() -> None:
+    page = PAGE.read_text("utf-8")
+    for word in ("ViaServer", "PeerToPeer", "None", "Vertical", "ExtendedVanilla", "MultiHop", "MultiTask", "UShaped"):
+        assert re.search(rf"^\| (Sequential|Joint), {word}\b", page, re.MULTILINE), word
