@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from splittraining.api.plan_report import PlanReport
 from support.byte_cases import AT_SERVER, BYTE_CASES
 from support.byte_counts import Formula, find_disagreements, measure, measure_moves
+from support.bytes_page import PAGE, measure_rows, parse_page, read_plan, render_page
 from support.cases import ADAM, Case, a_norm_case, a_vanilla_case
 from support.runs import FinishedRun, run_case
 from support.together_cases import scheduled
 
 ALWAYS = ("Sequential, PeerToPeer, Adam", "Parallel, Global, SumGradients", "SplitFed v1, 2 local epochs")
-"""What no neighbor of this file runs: the others wait for `make test-slow`."""
+"""One of each way to move weights and gradients; all schedules wait for `make test-slow`."""
 
 
 def count(case: Case, folder: Path) -> tuple[FinishedRun, Formula]:
     run = run_case(case, folder)
     assert run.outcome.exit_code == 0, run.outcome
-    report = PlanReport.model_validate(json.loads((run.folder / "server" / "plan.json").read_text("utf-8")))
-    return run, Formula(case, report)
+    return run, Formula(case, read_plan(run))
 
 
 def assert_no_difference(run: FinishedRun, formula: Formula) -> None:
@@ -34,11 +32,19 @@ def assert_no_difference(run: FinishedRun, formula: Formula) -> None:
     assert all(each.total for each in measured.values())
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in BYTE_CASES]
-)
+@pytest.mark.parametrize("name", ALWAYS)
 def test_every_client_and_pair_carries_the_formulas_bytes(name: str, tmp_path: Path) -> None:
     assert_no_difference(*count(BYTE_CASES[name], tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BYTE_CASES)
+def test_the_page_shows_what_each_schedule_counts_today(name: str, tmp_path: Path) -> None:
+    rows = measure_rows(name, BYTE_CASES[name], tmp_path)
+    assert [row.round for row in rows] == [row.round_formula for row in rows]
+    assert [row.run for row in rows] == [row.run_formula for row in rows]
+    for shown, measured in zip(parse_page(PAGE.read_text("utf-8")), parse_page(render_page(rows)), strict=True):
+        assert {key: numbers for key, numbers in shown.items() if key[0] == name} == measured
 
 
 @pytest.mark.slow

@@ -10,12 +10,15 @@ from pathlib import Path
 from splittraining.api.plan_report import PlanReport
 from splittraining.report.markdown import render_table
 from support.byte_cases import BYTE_CASES
-from support.byte_counts import Bytes, Formula, list_links, measure
+from support.byte_counts import Bytes, Formula, find_disagreements, list_links, measure, measure_moves
 from support.cases import Case
 from support.house_support import ROOT
 from support.runs import FinishedRun, run_case
 
 PAGE = ROOT / "docs" / "bytes.md"
+Numbers = dict[tuple[str, str], list[int]]
+"""A table's numbers by schedule and client."""
+
 ROUND_HEADER = (
     "schedule",
     "client",
@@ -66,6 +69,9 @@ def measure_rows(schedule: str, case: Case, folder: Path) -> list[Row]:
         for rounds in (1, 2)
     )
     formula = Formula(case, read_plan(long))
+    for rounds, run in ((1, short), (2, long)):
+        assert not find_disagreements(run)
+        assert measure_moves(run) == formula.compute_run_moves(rounds)
     return [
         Row(
             schedule,
@@ -103,6 +109,22 @@ def render_page(rows: Iterable[Row]) -> str:
         rounds=render_table(ROUND_HEADER, list(map(_render_round, _name_once(rows)))),
         runs=render_table(RUN_HEADER, list(map(_render_run, _name_once(rows)))),
     )
+
+
+def parse_page(text: str) -> tuple[Numbers, Numbers]:
+    """Returns the numbers of the page's two tables of measurements."""
+    return _parse_table(text, "A round", ROUND_HEADER), _parse_table(text, "A training of two rounds", RUN_HEADER)
+
+
+def _parse_table(text: str, heading: str, header: tuple[str, ...]) -> Numbers:
+    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
+    assert tuple(lines[0]) == header
+    rows, schedule = {}, ""
+    for name, client, *numbers in lines[2:]:
+        schedule = name or schedule
+        rows[schedule, client] = [int(number) for number in numbers]
+    return rows
 
 
 def _name_once(rows: Sequence[Row]) -> list[Row]:

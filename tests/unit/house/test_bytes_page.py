@@ -15,20 +15,8 @@ from splittraining.local.manifest import load_manifest
 from splittraining.party.training.share import ModelShare
 from support.byte_cases import BYTE_CASES
 from support.byte_counts import Formula
-from support.bytes_page import PAGE, ROUND_HEADER, RUN_HEADER
+from support.bytes_page import PAGE, parse_page
 from support.cases import Case
-
-
-def list_rows(heading: str, header: tuple[str, ...]) -> dict[tuple[str, str], list[int]]:
-    """Returns the numbers of one table by schedule and client; a schedule's name stands at its first client alone."""
-    section = PAGE.read_text("utf-8").partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
-    assert tuple(lines[0]) == header
-    rows, schedule = {}, ""
-    for name, client, *numbers in lines[2:]:
-        schedule = name or schedule
-        rows[schedule, client] = [int(number) for number in numbers]
-    return rows
 
 
 def build_formula(case: Case, folder: Path) -> Formula:
@@ -54,7 +42,7 @@ def test_every_round_is_the_formulas_kind_by_kind(formulas: dict[str, Formula]) 
             each = formula.compute_round(client, 2)
             kinds = [each.training, each.labels, each.moved, each.evaluation]
             expected[schedule, client] = [*kinds, each.total, each.total, 0]
-    assert list_rows("A round", ROUND_HEADER) == expected
+    assert parse_page(PAGE.read_text("utf-8"))[0] == expected
 
 
 def test_every_training_of_two_rounds_is_the_formulas(formulas: dict[str, Formula]) -> None:
@@ -63,7 +51,8 @@ def test_every_training_of_two_rounds_is_the_formulas(formulas: dict[str, Formul
         for client in formula.clients:
             total = formula.compute_run(client, 2).total
             expected[schedule, client] = [total, total, 0]
-    assert {key: numbers[:3] for key, numbers in list_rows("A training of two rounds", RUN_HEADER).items()} == expected
+    _, runs = parse_page(PAGE.read_text("utf-8"))
+    assert {key: numbers[:3] for key, numbers in runs.items()} == expected
 
 
 def test_every_schedule_and_hand_off_that_there_is_has_its_rows() -> None:
