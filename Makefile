@@ -130,16 +130,16 @@ test: setup ## Run the tests that need nothing but Python (4 minutes on 2 cores)
 
 .PHONY: test-api
 test-api: setup ## Run the ones that need a real API server (builds it once: cluster-binaries)
-	$(BIN)/python -m pytest -m api -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/api tests/chart -m api -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: test-e2e
 test-e2e: setup images-for-tests ## Run the ones that need a whole node: install, apply, Complete, faults (as root)
-	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -m "e2e and not full_image" $(PYTEST_ARGS)
+	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest tests/e2e -m "not full" -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-e2e-full
-test-e2e-full: setup images-for-tests ## Run one of them with the party's real image, CUDA and all (22 GB of disk)
+test-e2e-full: setup images-for-tests ## Run the ones it leaves out: more examples, and the party's real image (22 GB of disk)
 	@PYTHONPATH=images $(BIN)/python -m image_builder party --engine own
-	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest -m full_image $(PYTEST_ARGS)
+	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest tests/e2e -m full $(PYTEST_ARGS)
 
 .PHONY: images-for-tests
 images-for-tests: setup
@@ -147,7 +147,7 @@ images-for-tests: setup
 
 .PHONY: test-slow
 test-slow: setup ## Run the slow ones: the model zoo and stress
-	$(BIN)/python -m pytest -m "slow and not gpu and not cluster and not api and not e2e" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "slow and not gpu and not cluster and not api and not e2e" -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 .PHONY: test-gpu
 test-gpu: setup ## Run the ones that need a CUDA device

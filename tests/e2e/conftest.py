@@ -14,6 +14,7 @@ from image_builder.cache import find_cache
 from support.house_support import ROOT
 from support.installation import Installation, Room, list_archives, read_images, run_cluster
 from support.marks import mark_tests_below
+from support.shared import locked, shared
 
 # Two checkouts on one machine do not meet.
 NAME = f"e2e-{zlib.crc32(str(ROOT).encode()):08x}"
@@ -24,32 +25,47 @@ KEPT = bool(os.environ.get("KEEP_CLUSTER"))
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_tests_below(Path(__file__).parent, items, pytest.mark.e2e)
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[node.Cluster | kind.KindCluster]:
-    if not KEPT:
-        run_cluster("down", NAME, FORM)
-    run_cluster("up", NAME, FORM, *list_archives())
-    try:
+def meeting_place(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all processes of this run know."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def cluster(meeting_place: Path) -> Iterator[node.Cluster | kind.KindCluster]:
+    def bring_up() -> None:
+        take_down()
+        run_cluster("up", NAME, FORM, *list_archives())
+
+    def take_down() -> None:
+        if not KEPT:
+            run_cluster("down", NAME, FORM)
+
+    with shared(meeting_place / "cluster", bring_up, take_down):
         if FORM == "kind":
             yield kind.KindCluster(NAME, find_cache(os.environ, "kind") / NAME)
         else:
             found = node.find_cluster(find_cache(os.environ, "clusters"), NAME)
             assert found is not None
             yield found
-    finally:
-        if not KEPT:
-            run_cluster("down", NAME, FORM)
 
 
 @pytest.fixture(scope="session")
-def installation(cluster: node.Cluster | kind.KindCluster) -> Iterator[Installation]:
-    operator_image, party_image = read_images()
-    installed = Installation(cluster, operator_image, party_image)
-    installed.install()
-    yield installed
-    installed.wait_for_empty()
+def installation(cluster: node.Cluster | kind.KindCluster, meeting_place: Path) -> Iterator[Installation]:
+    installed = Installation(cluster, *read_images())
+    with shared(meeting_place / "installation", installed.install, installed.wait_for_empty):
+        yield installed
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest, meeting_place: Path) -> Iterator[None]:
+    """Lets a test that stops or replaces the operator have the cluster alone, and all others have it together."""
+    with locked(meeting_place / "operator", alone=request.node.get_closest_marker("alone") is not None):
+        yield
 
 
 @pytest.fixture

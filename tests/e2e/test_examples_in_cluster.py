@@ -19,8 +19,21 @@ from support.installation import (
     run_here,
 )
 
+SHOWN_ELSEWHERE = {
+    "04-extended-vanilla-board": "05 and 03 together: a chain, and rows joined by id",
+    "07-parallel-many-clinics": "08: all clients at once, and sums at the first of them",
+    "09-peer-to-peer-three-clinics": "test_isolation_in_cluster runs it for as long as its tests take",
+}
+"""Examples that a run which has to be short may leave out: what they need of a cluster, others need too."""
 
-@pytest.mark.parametrize("example", list_examples(), ids=name_of)
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, id=name_of(example), marks=[pytest.mark.full] if example.name in SHOWN_ELSEWHERE else [])
+        for example in list_examples()
+    ],
+)
 def test_an_example_is_complete_with_the_weights_of_a_local_run(room: Room, tmp_path: Path, example: Path) -> None:
     claims, documents = make_data(example), read_example(example)
     name = begin_alike(documents)
@@ -38,7 +51,7 @@ def test_an_example_is_complete_with_the_weights_of_a_local_run(room: Room, tmp_
     compare_results(room, training, tmp_path)
 
 
-@pytest.mark.full_image
+@pytest.mark.full
 def test_the_image_with_the_unmodified_torch_learns_the_same(room: Room, tmp_path: Path) -> None:
     """The other tests run a variant without CUDA's libraries; this is the image that users run."""
     archive = IMAGES / "party.tar"

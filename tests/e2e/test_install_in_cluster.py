@@ -67,6 +67,7 @@ def read_previous_chart(folder: Path) -> Path | None:
     return folder / where
 
 
+@pytest.mark.alone
 def test_a_training_goes_on_through_an_upgrade_from_the_previous_chart_and_back(room: Room, tmp_path: Path) -> None:
     previous = read_previous_chart(tmp_path)
     if previous is None:
@@ -84,6 +85,7 @@ def test_a_training_goes_on_through_an_upgrade_from_the_previous_chart_and_back(
     assert training["status"]["attempt"] == 1
 
 
+@pytest.mark.alone
 def test_uninstalling_leaves_trainings_as_they_are_and_nothing_stuck(room: Room) -> None:
     installation = room.installation
     hospitals = read_hospitals(rounds=FOR_A_WHILE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cluster.client import find_condition, wait_until
 from support.installation import FOR_A_WHILE, Installation, Room, begin_lasting, get_state, is_training, read_hospitals
 
@@ -17,42 +19,39 @@ def list_left(room: Room) -> set[str]:
     return set(names.split())
 
 
-def test_suspending_ends_the_pods_and_keeps_the_volumes_and_resuming_starts_over(room: Room) -> None:
-    name = begin_lasting(room)["metadata"]["name"]
-    claims = {each for each in list_left(room) if each.startswith("persistentvolumeclaim")}
+def list_volumes(room: Room) -> set[str]:
+    """Lists the volume claims among it."""
+    return {each for each in list_left(room) if each.startswith("persistentvolumeclaim")}
+
+
+def test_a_training_is_suspended_resumed_deleted_in_the_middle_and_made_anew_at_once(room: Room) -> None:
+    training = begin_lasting(room)
+    name, uid = training["metadata"]["name"], training["metadata"]["uid"]
+    volumes = list_volumes(room)
+    assert len(volumes) == 3
+
     room.kubectl("patch", "splittraining", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     room.kubectl("wait", f"splittraining/{name}", "--for=condition=Suspended", "--timeout=60s")
     assert room.list_pods() == []
-    assert {each for each in list_left(room) if each.startswith("persistentvolumeclaim")} == claims
+    assert list_volumes(room) == volumes
+
     room.kubectl("patch", "splittraining", name, "--type=merge", "-p", '{"spec":{"suspend":false}}')
     training = room.wait_for(name, "a trained step", is_training)
     assert training["status"]["attempt"] == 2
     assert "begins at round 1" in find_condition(training, "CheckpointAvailable")["message"]
 
-
-def test_deleting_in_the_middle_leaves_nothing_but_the_volumes(room: Room) -> None:
-    name = begin_lasting(room)["metadata"]["name"]
     room.kubectl("delete", "splittraining", name, "--wait=true")
+    room.apply(read_hospitals(rounds=2).training)
+    training = room.wait_for_state(name, "Completed", "Failed")
+    assert get_state(training) == "Completed", training["status"]
+    assert training["metadata"]["uid"] != uid
 
-    def is_clean() -> bool:
-        return all(each.startswith("persistentvolumeclaim") for each in list_left(room))
-
-    wait_until("nothing but volumes", is_clean)
-    assert len(list_left(room)) == 3
+    room.kubectl("delete", "splittraining", name, "--wait=true")
+    wait_until("nothing but volumes", lambda: list_left(room) == list_volumes(room))
     assert room.list_pods() == []
 
 
-def test_the_same_name_at_once_is_another_training_and_gets_to_its_end(room: Room) -> None:
-    name = begin_lasting(room)["metadata"]["name"]
-    before = room.get(name)["metadata"]["uid"]
-    room.kubectl("delete", "splittraining", name, "--wait=true")
-    anew = read_hospitals(rounds=2)
-    room.apply(anew.training)
-    training = room.wait_for_state(name, "Completed", "Failed")
-    assert get_state(training) == "Completed", training["status"]
-    assert training["metadata"]["uid"] != before
-
-
+@pytest.mark.alone
 def test_a_namespace_goes_while_the_operator_is_away(installation: Installation) -> None:
     room = installation.make_room()
     begin_lasting(room)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import yaml
 from cluster.client import Client, find_condition, wait_until
 from cluster.kind import KindCluster
 from cluster.node import Cluster
+from splittraining.cli.main import main
 from support.house_support import ROOT
 
 SYSTEM = "splittraining-system"
@@ -251,10 +254,12 @@ def read_example(folder: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((folder / "training.yaml").read_text()))
 
 
+@functools.cache
 def make_data(folder: Path) -> dict[str, Path]:
-    """Makes an example's data; returns its claims with their folders."""
-    subprocess.run([sys.executable, str(folder / "make_data.py")], check=True, capture_output=True)
-    return {path.name: path for path in sorted((folder / "data").iterdir())}
+    """Makes an example's data, once for this process, in a place of its own; returns its claims with their folders."""
+    place = ROOT / "build" / "data" / os.environ.get("PYTEST_XDIST_WORKER", "main") / folder.name
+    subprocess.run([sys.executable, str(folder / "make_data.py"), str(place)], check=True, capture_output=True)
+    return {path.name: path for path in sorted(place.iterdir())}
 
 
 @dataclass(frozen=True)
@@ -341,15 +346,20 @@ def run_here(folder: Path, documents: list[dict[str, Any]], claims: Mapping[str,
     manifest = folder / "training.yaml"
     manifest.write_text(yaml.safe_dump_all(documents))
     volumes = [word for claim, data in claims.items() for word in ("--volume", f"{claim}={data}")]
-    program = Path(sys.executable).with_name("splittraining")
-    command = [str(program), "run", "-f", str(manifest), "--runs", str(folder / "here"), *volumes]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    assert main(["run", "-f", str(manifest), "--runs", str(folder / "here"), *volumes]) == 0
 
 
 def compare_results(room: Room, training: Mapping[str, Any], folder: Path) -> None:
     """Fetches what every party of a training learnt, and compares it with the run that `run_here` left in a folder."""
     name = training["metadata"]["name"]
-    for party in [each["name"] for each in training["status"]["parties"]]:
+    parties = [each["name"] for each in training["status"]["parties"]]
+
+    def fetch(party: str) -> bytes:
         output = folder / "there" / party
         room.kubectl("splittraining", "fetch", name, party, "-o", str(output))
-        assert (output / SEGMENTS).read_bytes() == (folder / "here" / name / party / SEGMENTS).read_bytes(), party
+        return (output / SEGMENTS).read_bytes()
+
+    with ThreadPoolExecutor() as pool:
+        fetched = dict(zip(parties, pool.map(fetch, parties), strict=True))
+    for party, segments in fetched.items():
+        assert segments == (folder / "here" / name / party / SEGMENTS).read_bytes(), party

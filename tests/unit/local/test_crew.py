@@ -72,7 +72,9 @@ def test_abandoning_kills_who_does_not_listen(crew, tmp_path):
 def command(tmp_path: Path):
     """A command with two parties that do not listen to SIGTERM."""
     root = Path(local_support.__file__).parents[1]
-    code = f"import sys; sys.path.insert(0, {str(root)!r}); from support.local_support import run_command; "
+    # Whoever runs the tests under nohup hands on that a closed terminal is to be ignored.
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    code += f"import sys; sys.path.insert(0, {str(root)!r}); from support.local_support import run_command; "
     command = subprocess.Popen([sys.executable, "-c", f"{code}run_command({str(tmp_path)!r})"])
     pids = [int(wait_for_file(tmp_path / f"{party}.pid")) for party in ("server", "st-mary")]
     yield command, pids

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 SECRET_BYTES = 32
+SECRET_SEQUENCE = 0
+"""Number of the sealed blob that carries the secret, or what is derived from it; hand-offs count from 1."""
+MAX_SECRET_BLOB_BYTES = 1024
+"""Of that blob."""
 
 
 @dataclass(frozen=True, slots=True)

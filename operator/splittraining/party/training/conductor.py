@@ -16,6 +16,7 @@ from splittraining.party.training.alignment import check_row_counts, check_row_i
 from splittraining.party.training.assembly import Assembly
 from splittraining.party.training.best_round import EvaluatedRound, RoundSelection
 from splittraining.party.training.client_line import ClientLine
+from splittraining.party.training.client_secret import MAX_SECRET_BLOB_BYTES, SECRET_SEQUENCE
 from splittraining.party.training.metrics import EvaluationSums, combine_evaluations
 from splittraining.party.training.relays import find_pairs
 from splittraining.party.training.rounds.build import build_rounds
@@ -35,7 +36,6 @@ from splittraining.party.wire.orders import (
     Prepare,
     Prepared,
     Restore,
-    SealedNotice,
 )
 
 
@@ -135,9 +135,13 @@ class Conductor:
         for name in self._clients[1:]:
             self._line.relay(secret_holder, name, kind=BlobKind.CLIENT_SECRET)
         if self._assembly.holds_data:
-            notice = self._line.recv(secret_holder, SealedNotice)
-            link = self._links[secret_holder]
-            self._side.row_ids_key = self._mail.recv(link, notice, kind=BlobKind.ROW_IDS_KEY, max_bytes=1024)
+            self._side.row_ids_key = self._mail.recv_due(
+                self._links[secret_holder],
+                kind=BlobKind.ROW_IDS_KEY,
+                sender=secret_holder,
+                sequence=SECRET_SEQUENCE,
+                max_bytes=MAX_SECRET_BLOB_BYTES,
+            )
         for first, second in find_pairs(self._assembly.contract, self._assembly.share.wire_plan):
             self._line.relay(first, second, kind=BlobKind.LINK_KEY)
         self._check_aligned_ids({name: self._line.recv(name, Prepared) for name in self._clients})

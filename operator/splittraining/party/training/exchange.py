@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from splittraining.api.contract import Contract
-from splittraining.api.errors import ProtocolViolation
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.spec.schedule import AveragingAt
 from splittraining.party.training.client_line import ClientLine
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.wire.link import Link
-from splittraining.party.wire.orders import SealedNotice
 
 Combine = Callable[[Sequence[bytes]], bytes]
 """From what each client sent, in listed order, to what all get."""
@@ -111,13 +109,6 @@ def recv(mail: SealedMail, link: Link, errand: Errand, kind: BlobKind, sender: s
     """Returns the part or result that is due from one sender.
 
     Raises:
-        ProtocolViolation: if another one arrives.
+        ProtocolViolation: if anything else arrives.
     """
-    notice = link.recv_control()
-    if not isinstance(notice, SealedNotice) or (notice.sender, notice.sequence) != (sender, errand.sequence):
-        raise ProtocolViolation(
-            f"message {notice.type} arrived",
-            allowed=f"the sealed {kind} of {sender}, number {errand.sequence}",
-            remedy="use the same version of splittraining at every party",
-        )
-    return mail.recv(link, notice, kind=kind, max_bytes=errand.max_bytes)
+    return mail.recv_due(link, kind=kind, sender=sender, sequence=errand.sequence, max_bytes=errand.max_bytes)

@@ -9,7 +9,14 @@ from splittraining.api.errors import ProtocolViolation
 from splittraining.api.report import PartyState
 from splittraining.api.spec.model import Initialization
 from splittraining.party.training.assembly import Assembly
-from splittraining.party.training.client_secret import SECRET_BYTES, ClientSecret, draw_client_secret
+from splittraining.party.training.client_secret import (
+    MAX_SECRET_BLOB_BYTES,
+    SECRET_BYTES,
+    SECRET_SEQUENCE,
+    ClientSecret,
+    draw_client_secret,
+)
+from splittraining.party.training.consent import check_order
 from splittraining.party.training.exchange import Exchange, find_averaging_party
 from splittraining.party.training.feed import BatchFeed, Prefetched
 from splittraining.party.training.metrics import render_number
@@ -45,9 +52,6 @@ from splittraining.party.wire.orders import (
     TurnDone,
     WeightsAveraged,
 )
-
-SECRET_SEQUENCE = 0
-"""Number of the blob that carries a secret; hand-offs count from 1."""
 
 
 class Follower:
@@ -99,6 +103,7 @@ class Follower:
         while True:
             self._telemetry.enter(PartyState.WAITING)
             order = self._link.recv_control()
+            check_order(self._assembly.contract, self._document.party, order)
             match order:
                 case Turn():
                     self._train(order)
@@ -160,10 +165,13 @@ class Follower:
         """Draws the secret and seals it to the others, or opens the one that the holder sealed to us."""
         own = self._document.party
         if order.secret_holder != own:
-            notice = self._recv_notice()
-            if notice.sender != order.secret_holder:
-                raise _refuse(notice, f"a sealed secret from {order.secret_holder}")
-            data = self._mail.recv(self._link, notice, kind=BlobKind.CLIENT_SECRET, max_bytes=1024)
+            data = self._mail.recv_due(
+                self._link,
+                kind=BlobKind.CLIENT_SECRET,
+                sender=order.secret_holder,
+                sequence=SECRET_SEQUENCE,
+                max_bytes=MAX_SECRET_BLOB_BYTES,
+            )
             return ClientSecret(data[:SECRET_BYTES])
         secret = draw_client_secret(self._entropy)
         for party in self._assembly.contract.clients:
@@ -210,8 +218,6 @@ class Follower:
         self._link.send_control(TurnDone(step=self._last_step, rows=rows, loss_sum=sums))
 
     def _train_in_parallel(self, order: ParallelTurn) -> None:
-        if self._assembly.contract.schedule.parallel is None:
-            raise _refuse(order, "orders of the schedule that the contract names")
         self._telemetry.enter(PartyState.TRAINING, round_number=order.round, active_party=EVERYBODY)
         assert self._train_feed is not None  # set by _prepare
         exchange = self._build_exchange()
@@ -227,8 +233,7 @@ class Follower:
 
     def _average(self, order: AverageWeights) -> None:
         exchange = self._build_exchange()
-        if exchange is None or self._assembly.contract.schedule.split_fed is None:
-            raise _refuse(order, "no order to average: the contract averages no weights")
+        assert exchange is not None  # the order was checked
         average_weights(self._assembly.share, exchange, order)
         self._link.send_control(WeightsAveraged(step=order.step))
 
@@ -269,7 +274,7 @@ class Follower:
             case HandOff():
                 self._hand_off(order)
             case SealedNotice() if self._peers is None:
-                self._take_over(self._link, order)
+                self._take_over(order)
             case TakeOver() if self._peers is not None:
                 self._take_over_directly(self._peers.get_incoming(order.sender), order)
             case _:
@@ -281,19 +286,24 @@ class Follower:
         self._mail.send(link, kind=BlobKind.HAND_OFF, recipient=order.recipient, sequence=order.sequence, data=data)
 
     def _take_over_directly(self, link: Link, order: TakeOver) -> None:
-        notice = link.recv_control()
-        if not isinstance(notice, SealedNotice) or (notice.sender, notice.sequence) != (order.sender, order.sequence):
-            raise ProtocolViolation(
-                f"{link.peer} sent {notice}",
-                allowed=f"the notice of sealed blob {order.sequence} from {order.sender}, as the conductor ordered",
-                remedy="use the same version of splittraining at every party",
-            )
-        self._take_over(link, notice)
+        self._load(
+            self._mail.recv_due(
+                link,
+                kind=BlobKind.HAND_OFF,
+                sender=order.sender,
+                sequence=order.sequence,
+                max_bytes=self._assembly.share.count_state_bytes(),
+            ),
+            order.sequence,
+        )
 
-    def _take_over(self, link: Link, notice: SealedNotice) -> None:
-        data = self._mail.recv(link, notice, kind=BlobKind.HAND_OFF, max_bytes=self._assembly.share.count_state_bytes())
-        self._assembly.share.import_state(data)
-        self._link.send_control(HandOffDone(sequence=notice.sequence))
+    def _take_over(self, notice: SealedNotice) -> None:
+        max_bytes = self._assembly.share.count_state_bytes()
+        self._load(self._mail.recv(self._link, notice, kind=BlobKind.HAND_OFF, max_bytes=max_bytes), notice.sequence)
+
+    def _load(self, state: bytes, sequence: int) -> None:
+        self._assembly.share.import_state(state)
+        self._link.send_control(HandOffDone(sequence=sequence))
 
     def _finish(self, order: Finish) -> None:
         self._telemetry.enter(PartyState.FINISHING)
@@ -309,12 +319,6 @@ class Follower:
 
     def _own_rows(self) -> tuple[int, int]:
         return self._assembly.train_rows, self._assembly.test_rows
-
-    def _recv_notice(self) -> SealedNotice:
-        message = self._link.recv_control()
-        if not isinstance(message, SealedNotice):
-            raise _refuse(message, "SealedNotice")
-        return message
 
 
 def _refuse(message: Message, allowed: str) -> ProtocolViolation:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from splittraining.api.contract import Cargo, Contract
-from splittraining.api.errors import ModelInvalid, ProtocolViolation
-from splittraining.api.wire_plan import Direction, Transfer, ValueSource, WirePlan
+from splittraining.api.contract import Contract
+from splittraining.api.errors import ProtocolViolation
+from splittraining.api.wire_plan import WirePlan
 from splittraining.party.training.sealed_mail import BlobKind, SealedMail
 from splittraining.party.wire.channel import Channel
 from splittraining.party.wire.link import Link
-from splittraining.party.wire.orders import SealedNotice
 from splittraining.party.wire.relayed import RelayedChannel
 from splittraining.pki import relaying
 from splittraining.pki.relaying import PAIR_KEY_BYTES, FrameOpener, FrameSealer
@@ -32,32 +31,6 @@ def find_pairs(contract: Contract, wire_plan: WirePlan) -> tuple[Pair, ...]:
         for second in names[index + 1 :]
         if (first, second) in exchanging or (second, first) in exchanging
     )
-
-
-def check_consent(contract: Contract, wire_plan: WirePlan) -> None:
-    """Refuses a wire plan that sends what the contract's links do not name: institutions consent to that list.
-
-    Raises:
-        ModelInvalid: naming the value.
-    """
-    names = {party.name for party in contract.parties}
-    agreed = {(link.sender, link.receiver): link.cargo for link in contract.links}
-    for transfer in wire_plan.iterate_transfers(training=True):
-        cargo = _find_cargo(transfer)
-        # Owners that are no party's name stand for whichever client has the turn: all of them send and get the same.
-        by_name = transfer.sender in names and transfer.receiver in names
-        if by_name and cargo not in agreed.get((transfer.sender, transfer.receiver), ()):
-            raise ModelInvalid(
-                f"the model's code sends {cargo} {transfer.value.name!r} from {transfer.sender} to {transfer.receiver}",
-                allowed="what the contract's links name: with hops, from each owner to the next",
-                remedy="move the cut points so that nothing skips an owner, or name the value in model.extraCrossings",
-            )
-
-
-def _find_cargo(transfer: Transfer) -> Cargo:
-    if transfer.value.source is ValueSource.LABEL:
-        return Cargo.LABELS
-    return Cargo.ACTIVATIONS if transfer.direction is Direction.FORWARD else Cargo.GRADIENTS
 
 
 def open_relayed_links(
@@ -107,14 +80,9 @@ def open_relayed_links(
 
 
 def _recv_key(below: Link, mail: SealedMail, sender: str) -> bytes:
-    notice = below.recv_control()
-    if not isinstance(notice, SealedNotice) or notice.sender != sender:
-        raise ProtocolViolation(
-            f"message {notice.type} came from the server out of turn",
-            allowed=f"the sealed key of the link to {sender}",
-            remedy="use the same version of splittraining at every party",
-        )
-    key = mail.recv(below, notice, kind=BlobKind.LINK_KEY, max_bytes=_MAX_KEY_BLOB_BYTES)
+    key = mail.recv_due(
+        below, kind=BlobKind.LINK_KEY, sender=sender, sequence=LINK_KEY_SEQUENCE, max_bytes=_MAX_KEY_BLOB_BYTES
+    )
     if len(key) != PAIR_KEY_BYTES:
         raise ProtocolViolation(f"a link key of {len(key)} bytes from {sender}", allowed=f"{PAIR_KEY_BYTES} bytes")
     return key

@@ -136,6 +136,25 @@ class SealedMail:
         if kind in _MOVING:
             self.moved.count_sent(recipient, count_tensor_bytes(data, besides=_MOVING[kind]))
 
+    def recv_due(self, link: Link, *, kind: BlobKind, sender: str, sequence: int, max_bytes: int) -> bytes:
+        """Waits for the notice of the one blob that is due next, takes the blob in and opens it.
+
+        Raises:
+            ProtocolViolation: if anything else arrives, or the blob is not what `recv` takes.
+            IdentityRefused: if it was not sealed and signed by exactly the sender it names.
+        """
+        notice = link.recv_control()
+        if not isinstance(notice, SealedNotice) or (notice.sender, notice.sequence) != (sender, sequence):
+            arrived = notice.type
+            if isinstance(notice, SealedNotice):
+                arrived += f" of blob {notice.sequence} from {notice.sender}"
+            raise ProtocolViolation(
+                f"message {arrived} came from {link.peer} out of turn",
+                allowed=f"the sealed {kind} of {sender}, number {sequence}",
+                remedy="use the same version of splittraining at every party",
+            )
+        return self.recv(link, notice, kind=kind, max_bytes=max_bytes)
+
     def recv(self, link: Link, notice: SealedNotice, *, kind: BlobKind, max_bytes: int) -> bytes:
         """Takes in the blob that a notice announced, checks who it is from and opens it.
 

@@ -22,13 +22,13 @@ from splittraining.party.model.topology import build_stages, cut_for_contract
 from splittraining.party.training.averaging import Outline, pack_tensors, unpack_tensors
 from splittraining.party.training.best_round import KeptWeights
 from splittraining.party.training.clipping import find_dtype
+from splittraining.party.training.consent import check_transfers
 from splittraining.party.training.optimizer import (
     build_optimizer,
     export_optimizer_state,
     import_optimizer_state,
 )
 from splittraining.party.training.parameter_groups import check_parameter_groups, freeze_parameters
-from splittraining.party.training.relays import check_consent
 from splittraining.party.training.results import build_manifest, write_result
 from splittraining.party.training.sealed_state import copy_state_into, pack_state, unpack_state
 from splittraining.party.training.stage import StageRunner
@@ -76,7 +76,7 @@ class ModelShare:
         self._state_names = frozenset(model.state_dict())
         cut = cut_for_contract(model, contract)
         check_pinned_plan(contract, cut.wire_plan)
-        check_consent(contract, cut.wire_plan)
+        check_transfers(contract, cut.wire_plan)
         if predicts:
             cut = self._cut_for_prediction(cut)
         self.wire_plan: WirePlan = cut.wire_plan

@@ -1,0 +1,27 @@
+"""Everything of a party that may be imported before a fork: a fork server imports it once for all parties of a run.
+
+Not gRPC, which must not have been imported, let alone started, before a fork; nothing here may touch CUDA or start a
+thread. What is missing here (`main`, `session`) each party imports for itself, in a few hundredths of a second.
+"""
+
+from splittraining.party import endings, intake_client, renewal
+from splittraining.party.training import agreement, assembly, conductor, consent, export, relays, telemetry
+from splittraining.party.training.rounds import parallel_client, split_fed_client
+from splittraining.party.wire import isolation, relayed
+
+__all__ = [
+    "agreement",
+    "assembly",
+    "conductor",
+    "consent",
+    "endings",
+    "export",
+    "intake_client",
+    "isolation",
+    "parallel_client",
+    "relayed",
+    "relays",
+    "renewal",
+    "split_fed_client",
+    "telemetry",
+]
