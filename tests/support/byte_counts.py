@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.report import LinkBytes
@@ -101,7 +102,7 @@ class Formula:
     case: Case
     report: PlanReport
 
-    @property
+    @cached_property
     def training(self) -> SplitTraining:
         return parse_split_training(self.case.documents()[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -19,20 +20,29 @@ from support.bytes_page import PAGE, parse_page
 from support.cases import Case
 
 
-def build_formula(case: Case, folder: Path) -> Formula:
+def cut(case: Case, folder: Path) -> PlanReport:
     """Cuts a case's model in this process: no training is needed to know the formulas."""
     folder.mkdir()
     accepted = accept_manifest(load_manifest(case.write(folder)))
     for name, text in case.source.items():
         (folder / name).write_text(text, encoding="utf-8")
-    share = ModelShare(accepted.contract, owner=CLIENT_OWNER, source_path=str(folder), device=torch.device("cpu"))
-    return Formula(case, PlanReport.model_validate(share.report))
+    return ModelShare(accepted.contract, owner=CLIENT_OWNER, source_path=str(folder), device=torch.device("cpu")).report
+
+
+def describe_cut(case: Case) -> str:
+    """Returns what a plan depends on: most cases differ by their schedule alone."""
+    clients = case.spec["clients"] if case.spec["schedule"]["mode"] == "Joint" else []
+    return json.dumps([case.spec["topology"], case.spec["model"], clients, case.spec.get("tasks")])
 
 
 @pytest.fixture(scope="module")
 def formulas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Formula]:
     folder = tmp_path_factory.mktemp("cases")
-    return {name: build_formula(case, folder / str(index)) for index, (name, case) in enumerate(BYTE_CASES.items())}
+    plans: dict[str, PlanReport] = {}
+    for index, case in enumerate(BYTE_CASES.values()):
+        key = describe_cut(case)
+        plans[key] = plans.get(key) or cut(case, folder / str(index))
+    return {name: Formula(case, plans[describe_cut(case)]) for name, case in BYTE_CASES.items()}
 
 
 def test_every_round_is_the_formulas_kind_by_kind(formulas: dict[str, Formula]) -> None:
