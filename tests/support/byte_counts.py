@@ -112,19 +112,19 @@ class Formula:
 
     def compute_run(self, client: str, rounds: int) -> Bytes:
         """Returns what one client sends and receives in a whole run."""
-        each = self._compute_values(client)
+        rounds_values = [self._compute_values(client, number) for number in range(1, rounds + 1)]
         num_evaluations = sum(1 for _ in self._iterate_evaluated(rounds))
         return Bytes(
-            each.training * rounds,
-            each.labels * rounds,
-            each.evaluation * num_evaluations,
+            sum(each.training for each in rounds_values),
+            sum(each.labels for each in rounds_values),
+            rounds_values[0].evaluation * num_evaluations,
             sum_bytes_of(self.compute_run_moves(rounds), {client}),
         )
 
     def compute_round(self, client: str, number: int) -> Bytes:
         """Returns what one client sends and receives in one round that ends with an evaluation, as in a long run."""
         moves = self._compute_moves(number) + self._compute_evaluation_moves()
-        values = self._compute_values(client)
+        values = self._compute_values(client, number)
         return Bytes(values.training, values.labels, values.evaluation, sum_bytes_of(moves, {client}))
 
     def compute_run_moves(self, rounds: int) -> Counter[Link]:
@@ -139,12 +139,12 @@ class Formula:
         every = self.case.spec["training"]["evaluation"]["everyRounds"]
         return (number for number in range(1, rounds + 1) if number % every == 0 or number == rounds)
 
-    def _compute_values(self, client: str) -> Bytes:
+    def _compute_values(self, client: str, number: int) -> Bytes:
         training, train_rows = self.training, self._count_rows("train")
         costs = compute_client_costs(
             self.report,
             training.spec,
-            lambda plan: compute_round_bytes(plan, training, train_rows),
+            lambda plan: compute_round_bytes(plan, training, train_rows, number),
             self._count_rows("test"),
         )
         (cost,) = (each for each in costs if each.client == client)

@@ -218,7 +218,8 @@ K clients, p training rows in all, q bytes a row at the cuts, l bytes of a row's
 
 This is the published cost table (2·(p/K)·q, 2·η·N for each hand-off or average, 2·η·N a step for summed gradients) with
 labels, evaluation, buffers and optimizer state added. In Parallel with `batch: Global` it is drawn which rows meet in a
-step, so `splittraining plan` says at most how much moves; the table counts the steps that were drawn.
+step, so `splittraining plan` says at most how much moves; the table counts the steps that were drawn. In Sequential
+with turns of steps it likewise says the most, since a turn may have the short batch that ends an epoch.
 
 ## A round
 
