@@ -14,10 +14,9 @@ from typing import Protocol
 import torch
 
 from splittraining.api.errors import ProtocolViolation
-from splittraining.api.wire_plan import Direction, Transfer, ValueSource
+from splittraining.api.wire_plan import Direction, Transfer
 from splittraining.party.dtypes import TORCH_DTYPES
 from splittraining.party.wire.channel import Channel
-from splittraining.party.wire.counters import PayloadPart
 from splittraining.party.wire.frame import (
     CHUNK_BYTES,
     NO_DIGEST,
@@ -172,9 +171,7 @@ class Link:
         body = get_bytes(tensor, dimension_order)
         for frame in iterate_chunks(replace(header, dimension_order=dimension_order), body):
             self.channel.send(frame)
-        part = _find_part(transfer, training=training)
-        if part is not None:
-            self.channel.counters.attribute_sent(part, transfer.value.compute_size_bytes(rows))
+        self.channel.counters.attribute_sent(transfer, transfer.value.compute_size_bytes(rows), training=training)
 
     def recv_tensor(
         self,
@@ -216,9 +213,7 @@ class Link:
         shape = transfer.value.compute_shape(first.rows)
         tensor, memory = build_empty(shape, transfer.value.dtype, first.dimension_order)
         self._fill(memory, frame, first, deadline)
-        part = _find_part(transfer, training=training)
-        if part is not None:
-            self.channel.counters.attribute_received(part, first.size_bytes)
+        self.channel.counters.attribute_received(transfer, first.size_bytes, training=training)
         return ReceivedTensor(tensor, first.rows, first.batch_digest)
 
     def _build_header(self, transfer: Transfer, *, step: int, rows: int, training: bool, batch_digest: bytes) -> Header:
@@ -371,13 +366,6 @@ class _Deadline:
     def compute_left_s(self) -> float | None:
         """Returns the seconds left, or None for no limit."""
         return None if self._at_s is None else max(0.0, self._at_s - time.monotonic())
-
-
-def _find_part(transfer: Transfer, *, training: bool) -> PayloadPart | None:
-    """Returns what a transfer is counted as beside payload; None for a step's activations and gradients."""
-    if not training:
-        return PayloadPart.EVALUATION
-    return PayloadPart.LABELS if transfer.value.source is ValueSource.LABEL else None
 
 
 def _build_key(header: Header) -> tuple[object, ...]:
