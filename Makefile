@@ -200,6 +200,10 @@ docs: setup ## Write the tables in docs/ that come from code
 	$(BIN)/python docs/render_tables.py
 	$(BIN)/python docs/render_topologies.py
 
+.PHONY: docs-bytes
+docs-bytes: setup ## Train every schedule and write docs/bytes.md from what its parties counted (3 minutes)
+	PYTHONPATH=tests $(BIN)/python docs/render_bytes.py
+
 .PHONY: verify
 verify: crds golden docs ## Write everything that is generated and fail where that changes a file
 	@changed="$$(git status --porcelain -- crds helm tests/golden docs)"; test -z "$$changed" || { git diff -- crds helm tests/golden docs; \

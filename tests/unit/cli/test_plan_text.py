@@ -52,6 +52,17 @@ def test_bytes_of_a_round_of_steps_need_no_rows():
     assert compute_round_bytes(build_wire_plan(), training, {})["st-luke", "server"] == 5 * 4 * UP
 
 
+def test_a_turn_of_steps_that_ends_an_epoch_has_its_short_batch():
+    training, rows = build(turn={"unit": "Steps", "length": 2}), {"st-mary": 10, "st-luke": 3}
+    # st-mary's batches are of 4, 4 and 2 rows, over and over; st-luke's of 3.
+    for round_number, trained in ((1, 8), (2, 2 + 4), (3, 4 + 2), (4, 8)):
+        counted = compute_round_bytes(build_wire_plan(), training, rows, round_number)
+        assert (counted["st-mary", "server"], counted["st-luke", "server"]) == (trained * UP, 6 * UP)
+    assert compute_round_bytes(build_wire_plan(), training, rows)["st-mary", "server"] == 8 * UP
+    assert "round of training, at most" in render_plan(build_plan_report(), training, rows, {})
+    assert "at most" not in render_plan(build_plan_report(), build(), rows, {})
+
+
 def test_bytes_of_a_round_are_not_guessed_while_a_clients_rows_are_unknown():
     assert compute_round_bytes(build_wire_plan(), build(), {"st-mary": 6}) is None
 

@@ -171,6 +171,7 @@ class Link:
         body = get_bytes(tensor, dimension_order)
         for frame in iterate_chunks(replace(header, dimension_order=dimension_order), body):
             self.channel.send(frame)
+        self.channel.counters.attribute_sent(transfer, transfer.value.compute_size_bytes(rows), training=training)
 
     def recv_tensor(
         self,
@@ -212,6 +213,7 @@ class Link:
         shape = transfer.value.compute_shape(first.rows)
         tensor, memory = build_empty(shape, transfer.value.dtype, first.dimension_order)
         self._fill(memory, frame, first, deadline)
+        self.channel.counters.attribute_received(transfer, first.size_bytes, training=training)
         return ReceivedTensor(tensor, first.rows, first.batch_digest)
 
     def _build_header(self, transfer: Transfer, *, step: int, rows: int, training: bool, batch_digest: bytes) -> Header:
