@@ -11,6 +11,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$python; break; }; done)
 # Two test processes by default, since most of a run is waiting for processes; `make test PYTEST_WORKERS=8` on a big machine.
 PYTEST_WORKERS ?= 2
+# The ones before an API server wait more than they compute.
+WAITING_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -130,7 +132,7 @@ test: setup ## Run the tests that need nothing but Python (4 minutes on 2 cores)
 
 .PHONY: test-api
 test-api: setup ## Run the ones that need a real API server (builds it once: cluster-binaries)
-	$(BIN)/python -m pytest tests/api tests/chart -m api -n $(PYTEST_WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/api tests/chart -m api -n $(WAITING_WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: test-e2e
 test-e2e: setup images-for-tests ## Run the ones that need a whole node: install, apply, Complete, faults (as root)
@@ -180,8 +182,12 @@ types: setup ## Check types (mypy, strict)
 imports: setup ## Check which room imports what (import-linter)
 	$(BIN)/lint-imports
 
+.PHONY: static
+static: setup ## Run lint, types, imports and verify beside each other: mypy keeps one core busy, they the rest
+	@$(MAKE) --jobs=2 --output-sync=target types lint imports verify
+
 .PHONY: check
-check: lint types imports verify test ## Everything a change must pass
+check: static test ## Everything a change must pass
 
 # ------------------------------------------------------------------------------------------------ generated files
 
@@ -197,6 +203,10 @@ golden: setup ## Write the expected outputs under tests/golden anew; read the di
 docs: setup ## Write the tables in docs/ that come from code
 	$(BIN)/python docs/render_tables.py
 	$(BIN)/python docs/render_topologies.py
+
+.PHONY: docs-bytes
+docs-bytes: setup ## Train every schedule and write docs/bytes.md from what its parties counted (3 minutes)
+	PYTHONPATH=tests $(BIN)/python docs/render_bytes.py
 
 .PHONY: verify
 verify: crds golden docs ## Write everything that is generated and fail where that changes a file

@@ -129,7 +129,8 @@ SCHEDULES = f"""\
 
 Joint is for Vertical, ExtendedVanilla, MultiHop and MultiTask, the others are for Vanilla and UShaped. K clients, p
 training rows in all, q numbers a row at the cuts, N parameters, η of them the client's. Numbers move per client and
-round; `splittraining plan` fills them in, with labels, evaluation and optimizer state apart.
+round; `splittraining plan` fills them in, with labels, evaluation and optimizer state apart, and
+[these are the bytes](bytes.md) that trainings of every schedule counted.
 
 {render_table(_HEADER, _SCHEDULES)}
 

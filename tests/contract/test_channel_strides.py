@@ -120,6 +120,17 @@ def test_strides_stand_before_the_elements_whatever_the_chunks(
     assert (payload, framing) == (8 * num_elements, 64 * num_chunks + 16)
 
 
+def test_strides_are_no_part_of_what_an_evaluation_moved(pair: ChannelPair, steps: Iterator[int]) -> None:
+    tensor, transfer = rand(ROWS, 9)[:, 2:6], a_transfer()
+    before = pair.server.counters.snapshot().evaluation_received
+    given = {"step": next(steps), "rows": ROWS, "training": False}
+    a_link(pair.client).send_tensor(transfer, tensor, **given)
+    a_link(pair.server).recv_tensor(transfer, batch_digest=None, timeout_s=10, **given)
+    sent, received = pair.client.counters.snapshot(), pair.server.counters.snapshot()
+    assert received.evaluation_received == sent.evaluation_sent
+    assert received.evaluation_received - before == 4 * ROWS * 4
+
+
 def test_bfloat16_keeps_its_strides_and_bits(pair: ChannelPair, steps: Iterator[int]) -> None:
     bits = torch.arange(-ROWS * 9, ROWS * 9, dtype=torch.int16).reshape(ROWS, 18)[:, 3:7] * 501
     whole = torch.empty(ROWS, 18, dtype=torch.int16)

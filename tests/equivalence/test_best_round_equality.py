@@ -113,7 +113,7 @@ def test_a_warm_start_goes_before_what_the_clients_would_draw(tmp_path: Path) ->
     def change(spec: dict[str, Any]) -> None:
         spec["model"]["initialization"] = "ClientsOnly"
         for client in spec["clients"]:
-            client["data"]["warmStart"] = {"path": "first.safetensors", "digest": digest}
+            client["warmStart"] = {"path": "first.safetensors", "digest": digest}
 
     case = a_vanilla_case(clients, optimizer=MOMENTUM).changed(change)
     start = {name: first[name] for name in ("bottom.0.weight", "bottom.0.bias")}

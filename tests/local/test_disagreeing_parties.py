@@ -83,7 +83,7 @@ def replace_source(document: Document) -> None:
         ),
         pytest.param(
             read_other_rows,
-            ["the party document's own plan (claim, paths and columns of its data) has digest"],
+            ["the party document's own plan (claims, paths and columns of its data) has digest"],
             id="other files than its own plan names",
             marks=pytest.mark.slow,
         ),

@@ -60,12 +60,13 @@ def test_the_exported_model_evaluates_as_the_split_one_did_to_the_last_bit(case:
 def test_without_hand_off_one_client_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = a_vanilla_case({"north": 5, "south": 6}, handoff="None", rounds=1)
     run = run_case(case, tmp_path)
-    with pytest.raises(UsageInvalid, match="north, south hold different weights"):
+    with pytest.raises(UsageInvalid, match="north, south hold different values"):
         export_results(find_party_folders(run.folder), tmp_path / "model", launcher=build_launcher())
     whole, own = tmp_path / "whole.safetensors", tmp_path / "own.safetensors"
-    assert main(["export", str(run.folder / "server"), str(run.folder / "south"), "-o", str(whole)]) == 0
+    assert main(["export", str(run.folder), "--client", "south", "-o", str(whole)]) == 0
     assert "The whole model, of server, south: " in capsys.readouterr().out
     case.build_model().load_state_dict(load_file(whole))
+    assert torch.equal(load_file(whole)["bottom.0.weight"], run.read_segments("south")["bottom.0.weight"])
     assert main(["export", str(run.folder / "south"), "-o", str(own)]) == 0
     assert "The segments of south alone: " in capsys.readouterr().out
     assert load_file(own).keys() == run.read_segments("south").keys()

@@ -2,103 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.usage import UsageInvalid
-from splittraining.local.exporter import export_results
-from splittraining.local.launcher import Launcher
-from splittraining.local.manifest import load_manifest
-from splittraining.local.predictor import PredictionRequest, PredictionResult, run_prediction
-from splittraining.local.signals import StopWish, Wakeup
 from splittraining.plan.environment import build_environment
 from support.cases import Case, a_norm_case, a_u_shaped_case, a_vanilla_case, a_vertical_case
-from support.local_support import build_launcher
-from support.runs import FinishedRun, run_case
+from support.predicting import Trained, forward, read, train, without_labels
 from support.spying import MEMORY, RECORDED, SpyLauncher, find_canaries, find_in_folder
-
-
-@dataclass
-class Trained:
-    """A case that was trained, and where."""
-
-    case: Case
-    run: FinishedRun
-    manifest: Path
-
-    def predict(
-        self,
-        *,
-        rows: Mapping[str, str] | None = None,
-        output: Path | None = None,
-        launcher: Launcher | None = None,
-    ) -> PredictionResult:
-        with closing(Wakeup()) as wakeup:
-            return run_prediction(
-                PredictionRequest(
-                    load_manifest(self.manifest),
-                    run_folder=self.run.folder,
-                    output_folder=output,
-                    rows={party: Path(path) for party, path in (rows or {}).items()},
-                ),
-                emit=lambda _event: None,
-                wakeup=wakeup,
-                wish=StopWish(wakeup),
-                launcher=launcher or build_launcher(),
-            )
-
-    def load_whole(self, clients: Sequence[str]) -> torch.nn.Module:
-        """Returns the unsplit model with the weights that the server and some clients trained."""
-        path = self.run.folder / f"whole-{'-'.join(clients)}.safetensors"
-        export_results([self.run.folder / each for each in ("server", *clients)], path, launcher=build_launcher())
-        model = self.case.build_model()
-        model.load_state_dict(load_file(path))
-        return model.eval()
-
-
-def train(case: Case, folder: Path) -> Trained:
-    run = run_case(case, folder)
-    assert run.outcome.exit_code == 0, run.outcome
-    return Trained(case, run, folder / "training.yaml")
-
-
-def read(result: PredictionResult, party: str) -> dict[str, np.ndarray]:
-    assert result.outcome.exit_code == 0, result.outcome
-    with np.load(result.folder / result.record.files[party], allow_pickle=False) as archive:
-        return dict(archive)
-
-
-@torch.no_grad()
-def forward(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], batch_size: int) -> torch.Tensor:
-    """Runs the unsplit model over all rows, in the batches of a prediction."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the parties have it
-    num_rows = len(next(iter(inputs.values())))
-    outputs = [
-        model(**{name: tensor[batch] for name, tensor in inputs.items()})
-        for batch in torch.arange(num_rows).split(batch_size)
-    ]
-    torch.set_num_threads(threads)
-    return torch.cat(outputs)
-
-
-def without_labels(case: Case) -> Case:
-    """Returns a case whose files to predict hold everything but labels."""
-    other = copy.deepcopy(case)
-    for parts in other.tables.values():
-        parts["new"] = {name: column for name, column in parts["test"].items() if name != "y"}
-    return other
 
 
 @pytest.mark.parametrize(
@@ -113,6 +31,11 @@ def without_labels(case: Case) -> Case:
         pytest.param(
             a_vanilla_case({"north": 6, "south": 5}, handoff="None"),
             id="every client with its own bottom",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            a_vanilla_case({"north": 6, "south": 5}, handoff="PeerToPeer"),
+            id="a hand-off past the server, which a prediction has none of",
             marks=pytest.mark.slow,
         ),
     ],
@@ -140,8 +63,7 @@ def test_rows_of_several_institutions_are_joined_by_id_and_the_label_holder_gets
     (rows,) = case.test_rows
     assert list(result.record.files) == ["registry"]
     predicted = read(result, "registry")
-    owners = [name for name in clients if trained.run.read_segments(name)]
-    expected = forward(trained.load_whole(owners), rows.inputs, case.plan.batch_size)
+    expected = forward(trained.load_whole(trained.list_owners()), rows.inputs, case.plan.batch_size)
     assert torch.equal(torch.from_numpy(predicted["output"]), expected)
     assert predicted["id"].tolist() == sorted(case.tables["registry"]["test"]["id"].tolist())
     assert predicted["probability"] == pytest.approx(torch.sigmoid(expected.double()).numpy())

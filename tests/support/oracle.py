@@ -76,7 +76,7 @@ def train_centrally(
     """Trains the whole model on the clients' batches in visiting order, with one optimizer that is never rebuilt."""
     with computing_exactly(plan.device):
         model = build_first_model(factory, plan.seed, plan.device)
-        optimizer = _build_optimizer(plan.optimizer, model.parameters())
+        optimizer = build_optimizer(plan.optimizer, model.parameters())
         trajectory = Trajectory()
         visits = list(iterate_visits(rows, plan))
         steps_per_round = len(visits) // plan.rounds
@@ -129,7 +129,7 @@ def train_tasks(
     """Trains a model that returns a dict of outputs on the sum of the tasks' losses, as anybody would write it."""
     with computing_exactly(plan.device):
         model = build_first_model(factory, plan.seed, plan.device)
-        optimizer = _build_optimizer(plan.optimizer, model.parameters())
+        optimizer = build_optimizer(plan.optimizer, model.parameters())
         trajectory = TaskTrajectory({task.name: [] for task in tasks})
         num_rows = len(tasks[0].label)
         labels = {task.name: task.label.to(plan.device) for task in tasks}
@@ -163,9 +163,9 @@ def train_with_private_bottoms(
                 setattr(model, name, getattr(first, name))
         shared = [parameter for name in top for parameter in getattr(first, name).parameters()]
         owned = {id(parameter) for parameter in shared}
-        top_optimizer = _build_optimizer(plan.optimizer, shared)
+        top_optimizer = build_optimizer(plan.optimizer, shared)
         bottom_optimizers = {
-            client: _build_optimizer(plan.optimizer, [p for p in model.parameters() if id(p) not in owned])
+            client: build_optimizer(plan.optimizer, [p for p in model.parameters() if id(p) not in owned])
             for client, model in models.items()
         }
         trajectory = Trajectory()
@@ -192,13 +192,13 @@ def train_large_batches(
         first = build_first_model(factory, plan.seed, plan.device)
         models = {each.client: _copy_privately(first, private) for each in rows}
         shared = [each for name, each in first.named_parameters() if name.partition(".")[0] not in private]
-        optimizers = [_build_optimizer(plan.optimizer, shared)]
+        optimizers = [build_optimizer(plan.optimizer, shared)]
         for model in models.values() if private else ():
             own = [each for name, each in model.named_parameters() if name.partition(".")[0] in private]
-            optimizers.append(_build_optimizer(plan.optimizer, own))
+            optimizers.append(build_optimizer(plan.optimizer, own))
         trajectory = Trajectory()
         for epoch in range(plan.rounds):
-            for step in _iterate_unions(rows, plan, epoch, batch):
+            for step in iterate_unions(rows, plan, epoch, batch):
                 for optimizer in optimizers:
                     optimizer.zero_grad()
                 outputs = [models[client](**inputs) for client, inputs, _ in step]
@@ -232,9 +232,9 @@ def train_federated(
         names = [name for name, _ in first.named_children() if not (shared_top and name in top)]
         models = {each.client: _copy_privately(first, names) for each in rows}
         shared = [each for name, each in first.named_parameters() if name.partition(".")[0] not in names]
-        shared_optimizers = [_build_optimizer(plan.optimizer, shared)] if shared else []
+        shared_optimizers = [build_optimizer(plan.optimizer, shared)] if shared else []
         optimizers = {
-            client: _build_optimizer(
+            client: build_optimizer(
                 plan.optimizer, [each for name, each in model.named_parameters() if name.partition(".")[0] in names]
             )
             for client, model in models.items()
@@ -285,7 +285,7 @@ def _copy_privately(model: nn.Module, children: Sequence[str]) -> nn.Module:
     return copied
 
 
-def _iterate_unions(
+def iterate_unions(
     rows: Sequence[Rows], plan: Plan, epoch: int, batch: str
 ) -> Iterator[list[tuple[str, dict[str, Tensor], Tensor]]]:
     """Yields what each client brings to each step of an epoch; clients without a row are left out."""
@@ -364,7 +364,7 @@ def copy_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
 
-def _build_optimizer(spec: Mapping[str, str], parameters: object) -> torch.optim.Optimizer:
+def build_optimizer(spec: Mapping[str, str], parameters: object) -> torch.optim.Optimizer:
     rate, decay = float(spec["learningRate"]), float(spec.get("weightDecay", "0"))
     # The plain loop (foreach=False): on a GPU PyTorch would choose a form of its own, which rounds differently.
     if spec["name"] == "SGD":

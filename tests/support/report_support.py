@@ -39,8 +39,28 @@ def build_plan_report() -> PlanReport:
     plan = build_wire_plan()
     return PlanReport(
         segments=(
-            SegmentReport(stage=0, owner="client", num_parameters=195, num_buffers=0, layers=("body",)),
-            SegmentReport(stage=1, owner="server", num_parameters=8, num_buffers=0, layers=("head", "head.out")),
+            SegmentReport(
+                stage=0,
+                owner="client",
+                num_parameters=195,
+                num_buffers=0,
+                weight_bytes=780,
+                parameter_bytes=780,
+                trained_bytes=780,
+                num_trained=2,
+                layers=("body",),
+            ),
+            SegmentReport(
+                stage=1,
+                owner="server",
+                num_parameters=8,
+                num_buffers=0,
+                weight_bytes=32,
+                parameter_bytes=32,
+                trained_bytes=32,
+                num_trained=2,
+                layers=("head", "head.out"),
+            ),
         ),
         wire_plan=plan,
         wire_plan_digest=plan.compute_digest(),

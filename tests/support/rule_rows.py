@@ -90,10 +90,11 @@ MULTI_TASK = a_multi_task_training()
 
 LABELED_SERVER = _a_labeled_server()
 WARM_START = {"path": "weights.safetensors", "digest": "sha256:" + "0" * 64}
-VANILLA_WARM = VANILLA.with_value("spec.clients.0.data.warmStart", WARM_START).with_value(
-    "spec.clients.1.data.warmStart", WARM_START
+VANILLA_WARM = VANILLA.with_value("spec.clients.0.warmStart", WARM_START).with_value(
+    "spec.clients.1.warmStart", WARM_START
 )
-LABELED_SERVER_WARM = LABELED_SERVER.with_value("spec.server.data.warmStart", WARM_START)
+LABELED_SERVER_WARM = LABELED_SERVER.with_value("spec.server.warmStart", WARM_START)
+PRETRAINED = {**WARM_START, "volume": {"persistentVolumeClaim": {"claimName": "pretrained"}}}
 ADAM = {"name": "Adam", "learningRate": "0.01"}
 
 
@@ -490,10 +491,30 @@ DATA_ROWS = (
             ("spec.clients[].data.test", VANILLA),
             ("spec.server.data.train", LABELED_SERVER),
             ("spec.server.data.test", LABELED_SERVER),
-            ("spec.clients[].data.warmStart", VANILLA_WARM),
-            ("spec.server.data.warmStart", LABELED_SERVER_WARM),
+            ("spec.clients[].warmStart", VANILLA_WARM),
+            ("spec.server.warmStart", LABELED_SERVER_WARM),
         )
         for row in _paths(place, training)
+    ),
+    *_rows(
+        "spec.clients[]",
+        "a party without data has no volume",
+        refused={"a hop whose weights lie nowhere": MULTI_HOP.with_value("spec.clients.1.warmStart", WARM_START)},
+        accepted={
+            "a hop whose weights lie on a claim": MULTI_HOP.with_value("spec.clients.1.warmStart", PRETRAINED),
+            "weights beside a client's rows": VANILLA_WARM,
+            "weights apart from a client's rows": MULTI_HOP.with_value("spec.clients.0.warmStart", PRETRAINED),
+        },
+    ),
+    *_rows(
+        "spec.server",
+        "a party without data has no volume",
+        refused={"a server whose weights lie nowhere": VANILLA.with_value("spec.server.warmStart", WARM_START)},
+        accepted={
+            "a server whose weights lie on a claim": VANILLA.with_value("spec.server.warmStart", PRETRAINED),
+            "weights beside a server's labels": LABELED_SERVER_WARM,
+            "a server that starts as it is built": VANILLA,
+        },
     ),
     *_rows(
         "spec.clients[].data",

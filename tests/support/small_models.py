@@ -233,6 +233,11 @@ def build_norm_classifier(dropout: float = 0.0) -> nn.Module:
     return NormClassifier(dropout)
 
 
+def build_double_norm_classifier(dropout: float = 0.0) -> nn.Module:
+    """Builds the same in double precision."""
+    return NormClassifier(dropout).double()
+
+
 def build_patches(dropout: float = 0.0) -> nn.Module:
     """Builds an image model whose cut at `embed` is transposed in memory; `dropout` is there to be called alike."""
     del dropout

@@ -55,3 +55,8 @@ def a_split_fed_case(
     """Returns the classifier, trained in local epochs."""
     case = a_vanilla_case(UNEQUAL, optimizer=optimizer)
     return scheduled(in_double(case, "build_double_classifier") if double else case, "SplitFed", rounds, **member)
+
+
+def a_split_fed_u_shape(optimizer: Mapping[str, str] = ADAM, *, rounds: int = 3, **member: object) -> Case:
+    """Returns the U-shape, trained in local epochs: the first layers and the last ones are the clients'."""
+    return scheduled(a_u_shaped_case(optimizer=optimizer), "SplitFed", rounds, **member)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from support.builders import TrainingBuilder
-from support.rule_rows import MULTI_TASK, VANILLA, VANILLA_WARM, VERTICAL, WARM_START, Row, make_rows
+from support.rule_rows import MULTI_TASK, PRETRAINED, VANILLA, VANILLA_WARM, VERTICAL, WARM_START, Row, make_rows
 
 _SCHEDULE = "spec.training.learningRateSchedule"
 
@@ -191,19 +191,23 @@ UPDATE_ROWS: tuple[Row, ...] = (
         "spec",
         "clients that share one segment start",
         refused={
-            "one warm client": VANILLA_WARM.without("spec.clients.1.data.warmStart"),
-            "one warm client, the second": VANILLA_WARM.without("spec.clients.0.data.warmStart"),
-            "two files": VANILLA_WARM.with_value("spec.clients.1.data.warmStart.digest", "sha256:" + "1" * 64),
-            "two choices": VANILLA_WARM.with_value("spec.clients.1.data.warmStart.parameters", ["bottom.*"]),
+            "one warm client": VANILLA_WARM.without("spec.clients.1.warmStart"),
+            "one warm client, the second": VANILLA_WARM.without("spec.clients.0.warmStart"),
+            "two files": VANILLA_WARM.with_value("spec.clients.1.warmStart.digest", "sha256:" + "1" * 64),
+            "two choices": VANILLA_WARM.with_value("spec.clients.1.warmStart.parameters", ["bottom.*"]),
         },
         accepted={
             "two warm clients, each with a path of its own": VANILLA_WARM.with_value(
-                "spec.clients.1.data.warmStart.path", "other.safetensors"
+                "spec.clients.1.warmStart.path", "other.safetensors"
             ),
-            "one warm client of two that hand nothing on": VANILLA_WARM.without(
-                "spec.clients.1.data.warmStart"
-            ).with_value("spec.schedule.sequential.handoff", "None"),
-            "one warm client in a Joint schedule": VERTICAL.with_value("spec.clients.0.data.warmStart", WARM_START),
+            "one warm client of two that hand nothing on": VANILLA_WARM.without("spec.clients.1.warmStart").with_value(
+                "spec.schedule.sequential.handoff", "None"
+            ),
+            "two warm clients, each with a claim of its own": VANILLA_WARM.with_value(
+                "spec.clients.1.warmStart", PRETRAINED
+            ),
+            "a warm server of clients that are not": VANILLA.with_value("spec.server.warmStart", PRETRAINED),
+            "one warm client in a Joint schedule": VERTICAL.with_value("spec.clients.0.warmStart", WARM_START),
             "nobody": VANILLA,
         },
     ),

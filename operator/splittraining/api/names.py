@@ -35,6 +35,7 @@ TRUST_FILE = "bundle.pem"
 TOKEN_FOLDER = "/var/run/secrets/splittraining"  # noqa: S105 - a folder
 TOKEN_FILE = "token"  # noqa: S105 - a file's name
 DATA_FOLDER = "/data"
+WARM_START_FOLDER = "/warm-start"
 OUTPUT_FOLDER = "/output"
 TERMINATION_PATH = "/dev/termination-log"
 

@@ -74,7 +74,7 @@ class ParticipationSpec(Document):
     contract_digest: Digest
     """Digest of what all parties agree on."""
     plan_digest: Digest
-    """Digest of this party's own plan: its claim, paths and columns."""
+    """Digest of this party's own plan: its claims, paths and columns."""
     image: Image
     """What the party runs."""
     device: Device

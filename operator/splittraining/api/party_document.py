@@ -13,6 +13,7 @@ from pydantic import Field
 from splittraining.api.base import Document
 from splittraining.api.contract import Contract, Role
 from splittraining.api.spec.data import DataFile, DataSpec
+from splittraining.api.spec.warm_start import WarmStartSpec
 
 __all__ = ["Endpoint", "IntakeAccess", "PartyDocument", "Peer", "PredictionTask", "Reporting", "Role"]
 
@@ -111,6 +112,10 @@ class PartyDocument(Document):
     """This party's own data, as its manifest names it; absent where it holds none."""
     data_path: Annotated[str, Field(max_length=4096)] = ""
     """Folder that data.train.path and data.test.path are relative to."""
+    warm_start: WarmStartSpec | None = None
+    """The weights that this party's layers start from, as its manifest names them."""
+    warm_start_path: Annotated[str, Field(max_length=4096)] = ""
+    """Folder that warmStart.path is relative to."""
     prediction: PredictionTask | None = None
     """What to predict; absent: the party trains."""
     source_path: Annotated[str, Field(max_length=4096)] = ""

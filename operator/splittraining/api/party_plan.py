@@ -13,6 +13,7 @@ from pydantic import Field
 from splittraining.api.base import Document, compute_digest
 from splittraining.api.spec.data import DataSpec
 from splittraining.api.spec.types import Namespace, PartyName
+from splittraining.api.spec.warm_start import WarmStartSpec
 
 PARTY_PLAN_VERSION = 1
 
@@ -25,9 +26,11 @@ class PartyPlan(Document):
     party: PartyName
     """Party name."""
     namespace: Namespace
-    """Where the party runs and its claim lies."""
+    """Where the party runs and its claims lie."""
     data: DataSpec | None = None
     """Claim, paths, format and columns of its rows; absent where it holds none."""
+    warm_start: WarmStartSpec | None = None
+    """Claim and path of the weights that its layers start from, where they come from a file."""
 
     def as_agreed(self) -> dict[str, Any]:
         """Returns the JSON object that the digest binds: unset defaults left out, the version always there."""

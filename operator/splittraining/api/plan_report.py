@@ -21,6 +21,14 @@ class SegmentReport(Document):
     """Elements of all parameters of the stage."""
     num_buffers: Annotated[int, Field(ge=0)]
     """Elements of all buffers of the stage."""
+    weight_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of these parameters and buffers. Here and below, what two stages of one owner share counts at the first."""
+    parameter_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of the parameters among them."""
+    trained_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of the parameters that get gradients: used by an operation and not frozen."""
+    num_trained: Annotated[int, Field(ge=0)] = 0
+    """How many such parameters there are, each a tensor."""
     layers: tuple[str, ...] = ()
     """Names of the modules the stage calls, in forward order."""
 

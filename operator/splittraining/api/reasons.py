@@ -125,7 +125,7 @@ ADVICE: Mapping[tuple[ConditionType, enum.StrEnum], tuple[str, str]] = MappingPr
             "Free or add what is missing (GPUs, memory, a node with the labels), or ask for less.",
         ),
         (ConditionType.PARTIES_READY, PartiesReadyReason.CLAIM_MISSING): (
-            "The claim that a party's data.volume names is not there.",
+            "The claim that a party's data.volume or warmStart.volume names is not there.",
             "Create the PersistentVolumeClaim in the party's namespace, or name another one.",
         ),
         (ConditionType.PARTIES_READY, PartiesReadyReason.IMAGE_PULL): (

@@ -51,12 +51,25 @@ class LinkBytes(Document):
     """Tensor bytes sent: what the formula counts."""
     payload_received: int = 0
     """Tensor bytes received."""
+    labels_sent: int = 0
+    """Of the payload sent: labels of training rows."""
+    labels_received: int = 0
+    """Of the payload received: labels of training rows."""
+    evaluation_sent: int = 0
+    """Of the payload sent: rows that only went forward, in an evaluation or a prediction, with their labels."""
+    evaluation_received: int = 0
+    """Of the payload received: rows that only went forward, likewise."""
+    moved_sent: int = 0
+    """Tensor bytes of weights, buffers, optimizer state and gradients sealed to this peer, whoever carried the blobs:
+    they lie within what `sealed` counts at the links that did. Not part of the payload."""
+    moved_received: int = 0
+    """Tensor bytes of such blobs that this peer sealed to this party."""
     framing_sent: int = 0
     """Header bytes of tensor frames sent."""
     framing_received: int = 0
     """Header bytes of tensor frames received."""
     sealed_sent: int = 0
-    """Sealed blobs (hand-off, clients' secret) sent, headers included."""
+    """Sealed blobs (hand-offs, averages, gradients, clients' secret) sent, headers included."""
     sealed_received: int = 0
     """Sealed blobs received."""
     control_sent: int = 0

@@ -164,6 +164,12 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="default: PARTY.safetensors or model.safetensors; must be new"
     )
+    parser.add_argument(
+        "--client",
+        default="",
+        metavar="NAME",
+        help="whose layers the whole model shall have, where every client holds its own of the same layers",
+    )
     parser.set_defaults(module="export_command")
 
 

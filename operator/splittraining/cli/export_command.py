@@ -18,7 +18,8 @@ def execute(arguments: argparse.Namespace) -> int:
     """Writes the state dict and says what is in it."""
     folders = [folder for path in arguments.paths for folder in find_party_folders(path)]
     default = f"{folders[0].resolve().name}.safetensors" if len(folders) == 1 else WHOLE_FILE
-    report = export_results(folders, arguments.output or Path(default), debug=arguments.debug)
+    output = arguments.output or Path(default)
+    report = export_results(folders, output, client=arguments.client, debug=arguments.debug)
     sys.stdout.write(render_export(report))
     return ExitCode.OK
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.plan_report import PlanReport
 from splittraining.api.resource import SplitTraining
-from splittraining.api.spec.schedule import ScheduleMode, ScheduleSpec, TurnUnit
+from splittraining.api.spec.schedule import GradientPolicy, ScheduleSpec, TurnUnit
 from splittraining.api.wire_plan import CLIENT_OWNER, WirePlan
 from splittraining.report.markdown import render_size, render_table
 
@@ -16,11 +16,12 @@ Link = tuple[str, str]
 
 _MAX_LAYERS = 6
 
-_EXACT = {
-    ScheduleMode.PARALLEL: "exact: the same bytes every time; equal to one large batch up to the rounding of sums",
-    ScheduleMode.SPLIT_FED: "exact: the same bytes every time; a client's steps equal the unsplit model, bit for bit",
-}
-"""What exactness means where several clients' results are added up; docs/backward.md has the whole of it."""
+_ONE_MODEL = "exact: equal to the unsplit model, bit for bit"
+_SUMMED = "exact: the same bytes every time; equal to one large batch up to the rounding of sums"
+_APART = (
+    "exact: the same bytes every time; equal, up to the rounding of sums, to one top over a bottom of each client's own"
+)
+_AVERAGED = "exact: the same bytes every time; a client's steps equal the unsplit model, bit for bit"
 
 
 def render_plan(
@@ -42,11 +43,18 @@ def render_plan(
 
 
 def compute_round_bytes(
-    plan: WirePlan, training: SplitTraining, train_rows: Mapping[str, int]
+    plan: WirePlan, training: SplitTraining, train_rows: Mapping[str, int], round_number: int | None = None
 ) -> dict[Link, int] | None:
     """Returns the payload per link of one round of training, or None where rows are missing that it depends on.
 
     Evaluation, hand-offs, and what is summed or averaged over clients are not in it.
+
+    Args:
+        plan: The wire plan, or some of its values.
+        training: The training.
+        train_rows: Training rows by client, as far as they are known.
+        round_number: The round, counted from 1, where turns are of steps: one that ends an epoch has its short batch.
+            None counts full batches, which is the most that a round can have.
     """
     spec = training.spec
     batch_size = spec.training.batch_size
@@ -58,7 +66,10 @@ def compute_round_bytes(
         return _sum_batches(plan, known[0], batch_size) if known else None
     turn = spec.schedule.sequential.turn
     for client in spec.clients:
-        if turn.unit is TurnUnit.STEPS:
+        link_bytes: Mapping[Link, int]
+        if turn.unit is TurnUnit.STEPS and round_number is not None and client.name in train_rows:
+            link_bytes, times = _sum_turn(plan, train_rows[client.name], batch_size, turn.length, round_number), 1
+        elif turn.unit is TurnUnit.STEPS:
             link_bytes, times = plan.compute_link_bytes(batch_size), turn.length
         elif client.name in train_rows:
             link_bytes, times = _sum_batches(plan, train_rows[client.name], batch_size), turn.length
@@ -67,6 +78,15 @@ def compute_round_bytes(
         for (sender, receiver), size in link_bytes.items():
             totals[_name(sender, client.name), _name(receiver, client.name)] += times * size
     return dict(totals)
+
+
+def _sum_turn(plan: WirePlan, num_rows: int, batch_size: int, length: int, round_number: int) -> Counter[Link]:
+    """Sums one turn of steps, which goes on where the client's last one ended, from epoch to epoch."""
+    num_batches, first = -(-num_rows // batch_size), (round_number - 1) * length
+    totals: Counter[Link] = Counter()
+    for index in range(first, first + length):
+        totals.update(plan.compute_link_bytes(min(batch_size, num_rows - index % num_batches * batch_size)))
+    return totals
 
 
 def _sum_all_clients(plan: WirePlan, training: SplitTraining, train_rows: Mapping[str, int]) -> dict[Link, int] | None:
@@ -133,13 +153,23 @@ def _render_bytes(plan: WirePlan, training: SplitTraining, train_rows: Mapping[s
         missing = ", ".join(name for name in holders if name not in train_rows)
         return f"{text}\n\nBytes per round: the rows of {missing} are not known here; name their folders with --volume."
     rows = [[f"{sender} → {receiver}", str(size), render_size(size)] for (sender, receiver), size in per_round.items()]
-    return f"{text}\n\n{render_table(['link', 'round of training', ''], rows)}"
+    sequential = training.spec.schedule.sequential
+    in_steps = sequential is not None and sequential.turn.unit is TurnUnit.STEPS
+    header = "round of training, at most" if in_steps else "round of training"  # an epoch may end with a short batch
+    return f"{text}\n\n{render_table(['link', header, ''], rows)}"
 
 
 def _render_notes(report: PlanReport, schedule: ScheduleSpec) -> str:
     exactness = [f"inexact: {sentence}" for sentence in report.inexact]
-    exactness = exactness or [_EXACT.get(schedule.mode, "exact: equal to the unsplit model, bit for bit")]
+    exactness = exactness or [_describe_exactness(schedule)]
     return "\n".join([*exactness, *(f"note: {sentence}" for sentence in report.notes)])
+
+
+def _describe_exactness(schedule: ScheduleSpec) -> str:
+    """Says what exactness means in a schedule; docs/backward.md has the whole of it."""
+    if schedule.parallel is not None:
+        return _APART if schedule.parallel.client_policy is GradientPolicy.PRIVATE else _SUMMED
+    return _AVERAGED if schedule.split_fed is not None else _ONE_MODEL
 
 
 def _render_digests(digests: Mapping[str, str]) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from splittraining.api.contract import Contract, compute_source_digest
 from splittraining.api.errors import SpecInvalid, SplitTrainingError
 from splittraining.api.resource import SplitTraining, parse_split_training
+from splittraining.api.spec.split_training import SplitTrainingSpec
 from splittraining.api.usage import UsageInvalid
 from splittraining.local.manifest import Manifest
 from splittraining.plan.acceptance import find_problems
 from splittraining.plan.contracts import build_contract
+from splittraining.plan.topology import find_data_claim, find_warm_start_claim, list_parties
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,22 @@ def accept_manifest(manifest: Manifest) -> AcceptedTraining:
 
 def list_claims(training: SplitTraining) -> list[str]:
     """Returns the claims that a training's parties read, each once."""
-    spec = training.spec
-    members = [spec.server.data, *(client.data for client in spec.clients)]
-    return list(dict.fromkeys(data.volume.persistent_volume_claim.claim_name for data in members if data is not None))
+    return list(dict.fromkeys([*list_data_claims(training), *list_warm_start_claims(training)]))
+
+
+def list_data_claims(training: SplitTraining) -> list[str]:
+    """Returns the claims with rows, each once."""
+    return _list_claims(training, find_data_claim)
+
+
+def list_warm_start_claims(training: SplitTraining) -> list[str]:
+    """Returns the claims with first weights, each once."""
+    return _list_claims(training, find_warm_start_claim)
+
+
+def _list_claims(training: SplitTraining, find: Callable[[SplitTrainingSpec, str], str]) -> list[str]:
+    claims = (find(training.spec, party) for party in list_parties(training.spec))
+    return [claim for claim in dict.fromkeys(claims) if claim]
 
 
 def _find_source(training: SplitTraining, manifest: Manifest) -> dict[str, bytes]:

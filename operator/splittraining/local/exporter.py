@@ -32,13 +32,19 @@ def find_party_folders(path: Path) -> list[Path]:
 
 
 def export_results(
-    folders: Sequence[Path], output: Path, *, launcher: Launcher | None = None, debug: bool = False
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    client: str = "",
+    launcher: Launcher | None = None,
+    debug: bool = False,
 ) -> ExportReport:
     """Writes the results of one or several parties as one state dict.
 
     Args:
         folders: In the layout of a party's volume: one for its own segments, all owners' for the whole model.
         output: The file to write; must not be there.
+        client: Of clients that hold the same segments, the one whose values the whole model has; empty for no choice.
         launcher: Starts the process; by default one that imports nothing beforehand, since nothing else follows.
         debug: Whether the error carries what the process wrote, tracebacks included, as a note.
 
@@ -55,7 +61,7 @@ def export_results(
         printed = run_alone(
             "export",
             EXPORT_TARGET,
-            ([str(folder.resolve()) for folder in folders], str(output.resolve())),
+            ([str(folder.resolve()) for folder in folders], str(output.resolve()), client),
             folder=Path(name),
             launcher=launcher or Launcher(preload=()),
             debug=debug,

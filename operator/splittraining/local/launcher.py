@@ -25,7 +25,7 @@ PLAN_TARGET = "splittraining.party.main:plan_party"
 """`plan_party(document_path, *, debug) -> exit code`; the plan report is the last line on stdout."""
 
 EXPORT_TARGET = "splittraining.party.main:export_results"
-"""`export_results(folders, output, *, debug) -> exit code`; the export report is the last line on stdout."""
+"""`export_results(folders, output, client, *, debug) -> exit code`; the export report is the last line on stdout."""
 
 PRELOAD = ("torch", "torch._dynamo", "splittraining.party.preload")
 """torch._dynamo is what the first optimizer would import, for seconds, in every party. The last is a party's own code

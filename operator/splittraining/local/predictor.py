@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from splittraining.api.party_document import PredictionTask
+from splittraining.api.resource import SplitTraining
 from splittraining.api.results import PREDICTIONS_PATH
 from splittraining.api.spec.data import DataFile
 from splittraining.api.usage import UsageInvalid
-from splittraining.local.accepted import AcceptedTraining, accept_manifest, list_claims
+from splittraining.local.accepted import AcceptedTraining, accept_manifest, list_data_claims, list_warm_start_claims
 from splittraining.local.events import Event
 from splittraining.local.launcher import Launcher
 from splittraining.local.logs import logging_to
@@ -84,7 +85,8 @@ def run_prediction(
     spec, metadata = accepted.training.spec, accepted.training.metadata
     run_folder = request.run_folder or Path("runs") / metadata.name
     tasks, trained = build_tasks(accepted, run_folder, request.rows)
-    volumes = resolve_volumes(list_claims(accepted.training), request.volumes, request.manifest.folder)
+    claims = choose_claims(accepted.training, request.volumes)
+    volumes = resolve_volumes(claims, request.volumes, request.manifest.folder)
     launcher = launcher or Launcher(
         environment=build_environment(intra_op_threads=spec.training.numerics.intra_op_threads)
     )
@@ -126,6 +128,14 @@ def run_prediction(
         rendered = record.model_dump_json(by_alias=True, indent=2) + "\n"
         write_file(folder / PREDICTION_RECORD_FILE, rendered.encode())
         return PredictionResult(outcome, folder, record)
+
+
+def choose_claims(training: SplitTraining, given: Container[str]) -> list[str]:
+    """Returns the claims that a prediction has to find: those with rows.
+
+    First weights are not needed again. Whoever repeats the flags of the training may name their claims all the same.
+    """
+    return [*list_data_claims(training), *(claim for claim in list_warm_start_claims(training) if claim in given)]
 
 
 def build_tasks(

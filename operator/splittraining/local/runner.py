@@ -35,7 +35,13 @@ from splittraining.pki.bundle import TrustBundle
 from splittraining.pki.ca import MAX_LEAF_DURATION, SiteCA
 from splittraining.plan.environment import build_environment
 from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_documents
-from splittraining.plan.topology import find_hand_off_neighbors, get_data, get_role, list_parties
+from splittraining.plan.topology import (
+    find_data_claim,
+    find_hand_off_neighbors,
+    find_warm_start_claim,
+    get_role,
+    list_parties,
+)
 from splittraining.report.record import RunRecord
 
 TRUST_DOMAIN = "local.splittraining"
@@ -274,12 +280,14 @@ class PartiesRun:
 
     def _place(self, party: str, url: str, source_path: str) -> PartyPlace:
         root = self._workspace.folder.resolve()
-        data = get_data(self._accepted.training.spec, party)
-        claim = data.volume.persistent_volume_claim.claim_name if data else ""
+        spec = self._accepted.training.spec
+        claim, warm_start_claim = find_data_claim(spec, party), find_warm_start_claim(spec, party)
         return PartyPlace(
             intake=IntakeAccess(url=url, bundle_path=str(root / TRUST_FILE), token_path=str(root / party / TOKEN_FILE)),
             output_path=str(root / party),
             data_path=str(self._volumes[claim]) if claim else "",
+            # A prediction needs no first weights, and is not asked where they are.
+            warm_start_path=str(self._volumes.get(warm_start_claim, "")),
             source_path=source_path,
             prediction=self._predictions.get(party),
         )

@@ -72,9 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("export", help="write parties' results as one state dict, print what it is")
     command.add_argument("folders", nargs="+", help="folders in the layout of a party's volume")
     command.add_argument("--output", required=True, help="the file to write (safetensors)")
+    command.add_argument("--client", default="", help="of clients with the same segments, whose the whole model has")
     arguments = parser.parse_args(argv)
     if arguments.command == "export":
-        return export_results(arguments.folders, arguments.output, debug=arguments.debug)
+        return export_results(arguments.folders, arguments.output, arguments.client, debug=arguments.debug)
     if arguments.command == "run":
         return run_party(arguments.document, debug=arguments.debug)
     return plan_party(arguments.document, debug=arguments.debug)
@@ -102,11 +103,11 @@ def plan_party(document_path: str, *, debug: bool = False) -> int:
     return error.exit_code
 
 
-def export_results(folders: Sequence[str], output: str, *, debug: bool = False) -> int:
+def export_results(folders: Sequence[str], output: str, client: str = "", *, debug: bool = False) -> int:
     """Writes the results of one or several parties as one state dict and prints the export report as JSON."""
 
     def export() -> None:
-        report = export_state_dict([Path(folder) for folder in folders], Path(output))
+        report = export_state_dict([Path(folder) for folder in folders], Path(output), client=client)
         sys.stdout.write(report.model_dump_json(by_alias=True) + "\n")
 
     error = catch(export)

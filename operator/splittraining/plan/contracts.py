@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from splittraining.api.contract import Contract, ContractParty, ContractWarmStart
 from splittraining.api.resource import SplitTraining
 from splittraining.api.spec.client import ClientSpec
-from splittraining.api.spec.data import DataSpec
+from splittraining.api.spec.warm_start import WarmStartSpec
 from splittraining.plan.topology import build_links, get_data, get_member, get_namespace, get_role, list_parties
 
 
@@ -52,11 +52,11 @@ def _build_party(training: SplitTraining, name: str, default_image: str) -> Cont
         id_column=(data.id_column or "") if data else "",
         classes=data.classes if data else (),
         transform=data.transform if data else None,
-        warm_start=_build_warm_start(data),
+        warm_start=_build_warm_start(member.warm_start),
     )
 
 
-def _build_warm_start(data: DataSpec | None) -> ContractWarmStart | None:
-    if data is None or data.warm_start is None:
+def _build_warm_start(warm_start: WarmStartSpec | None) -> ContractWarmStart | None:
+    if warm_start is None:
         return None
-    return ContractWarmStart(digest=data.warm_start.digest, parameters=data.warm_start.parameters)
+    return ContractWarmStart(digest=warm_start.digest, parameters=warm_start.parameters)

@@ -75,6 +75,6 @@ def _describe_scheduling(party: str, message: str) -> Obstacle:
         return Obstacle(
             party,
             PartiesReadyReason.CLAIM_MISSING,
-            f"{message}; create the claim that data.volume names, in the party's namespace",
+            f"{message}; create the claim that data.volume or warmStart.volume names, in the party's namespace",
         )
     return Obstacle(party, PartiesReadyReason.UNSCHEDULABLE, f"no node takes its pod: {message}")

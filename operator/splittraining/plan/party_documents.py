@@ -15,6 +15,7 @@ from splittraining.plan.topology import (
     find_hand_off_neighbors,
     get_data,
     get_role,
+    get_warm_start,
     list_parties,
 )
 
@@ -42,6 +43,7 @@ class PartyPlace:
     intake: IntakeAccess
     output_path: str
     data_path: str = ""
+    warm_start_path: str = ""
     source_path: str = ""
     termination_path: str = ""
     prediction: PredictionTask | None = None
@@ -103,6 +105,8 @@ def build_party_document(
         reporting=run.reporting,
         data=get_data(spec, party),
         data_path=place.data_path,
+        warm_start=get_warm_start(spec, party),
+        warm_start_path=place.warm_start_path,
         prediction=place.prediction,
         source_path=place.source_path,
         output_path=place.output_path,

@@ -14,6 +14,7 @@ from splittraining.api.spec.pod import GPU_RESOURCE
 from splittraining.api.spec.schedule import AveragingAt, HandOff, ScheduleMode
 from splittraining.api.spec.server import Device, ServerSpec
 from splittraining.api.spec.split_training import SplitTrainingSpec, Topology
+from splittraining.api.spec.warm_start import WarmStartSpec
 from splittraining.plan.links import build_link, list_relayed_cargo, sends_to_server
 
 
@@ -42,6 +43,27 @@ def get_namespace(training: SplitTraining, party: str) -> str:
 def get_data(spec: SplitTrainingSpec, party: str) -> DataSpec | None:
     """Returns a party's own data, or None where it holds none."""
     return get_member(spec, party).data
+
+
+def find_data_claim(spec: SplitTrainingSpec, party: str) -> str:
+    """Returns the claim with a party's own data; empty where it holds none."""
+    data = get_data(spec, party)
+    return "" if data is None else data.volume.persistent_volume_claim.claim_name
+
+
+def get_warm_start(spec: SplitTrainingSpec, party: str) -> WarmStartSpec | None:
+    """Returns which file a party's layers start from, or None where they start from none."""
+    return get_member(spec, party).warm_start
+
+
+def find_warm_start_claim(spec: SplitTrainingSpec, party: str) -> str:
+    """Returns the claim with a party's warm start, which may be that of its data; empty where it has no warm start."""
+    warm_start = get_warm_start(spec, party)
+    if warm_start is None:
+        return ""
+    if warm_start.volume is None:
+        return find_data_claim(spec, party)
+    return warm_start.volume.persistent_volume_claim.claim_name
 
 
 def find_label_holders(spec: SplitTrainingSpec) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from splittraining.report.curves import render_loss_curve, render_rounds
 from splittraining.report.markdown import render_duration, render_size, render_table
 from splittraining.report.metrics import MetricRows
 from splittraining.report.record import RunRecord
-from splittraining.report.traffic import LinkTraffic, compute_expected_payload, compute_traffic
+from splittraining.report.traffic import LinkTraffic, compute_expected_payload, compute_traffic, list_moved
 
 
 def render_report(record: RunRecord, metrics: MetricRows) -> str:
@@ -105,7 +105,15 @@ def _render_traffic(record: RunRecord, metrics: MetricRows) -> str:
         f"Bytes. Payload is tensors and nothing else; the formula is the wire plan times the rows that were {counted}. "
         "Sealed blobs are readable by their receiver only, whoever relays them."
     )
-    return f"## Bytes per link\n\n{render_table(header, rows)}\n\n{note}"
+    return f"## Bytes per link\n\n{render_table(header, rows)}\n\n{note}{_render_moved(record)}"
+
+
+def _render_moved(record: RunRecord) -> str:
+    moved = [[f"{sender} → {receiver}", str(size)] for (sender, receiver), size in list_moved(record.reports).items()]
+    if not moved:
+        return ""
+    note = "Of the sealed blobs, what their two ends counted: weights, buffers, optimizer state and gradients."
+    return f"\n\n{note}\n\n{render_table(['from → to', 'tensors'], moved)}"
 
 
 def _render_link(link: LinkTraffic) -> list[str]:

@@ -48,6 +48,22 @@ def compute_traffic(reports: Iterable[Report], expected: Mapping[Link, int] | No
     return tuple(row for row in rows.values() if _carried_anything(row))
 
 
+def list_moved(reports: Iterable[Report]) -> dict[Link, int]:
+    """Returns the tensor bytes that were sealed from one party to another, whoever carried them.
+
+    Sender and receiver both count them; one of the two may never have reported.
+    """
+    moved: dict[Link, int] = {}
+    for report in reports:
+        for link in report.links:
+            for pair, size in (
+                ((report.party, link.peer), link.moved_sent),
+                ((link.peer, report.party), link.moved_received),
+            ):
+                moved[pair] = max(size, moved.get(pair, 0))
+    return {pair: size for pair, size in moved.items() if size}
+
+
 def compute_expected_payload(plan: WirePlan, metrics: MetricRows, *, batch_size: int) -> dict[Link, int]:
     """Returns the payload per link that the formula gives for the steps and evaluations of a run.
 

@@ -52,6 +52,17 @@ def test_bytes_of_a_round_of_steps_need_no_rows():
     assert compute_round_bytes(build_wire_plan(), training, {})["st-luke", "server"] == 5 * 4 * UP
 
 
+def test_a_turn_of_steps_that_ends_an_epoch_has_its_short_batch():
+    training, rows = build(turn={"unit": "Steps", "length": 2}), {"st-mary": 10, "st-luke": 3}
+    # st-mary's batches are of 4, 4 and 2 rows, over and over; st-luke's of 3.
+    for round_number, trained in ((1, 8), (2, 2 + 4), (3, 4 + 2), (4, 8)):
+        counted = compute_round_bytes(build_wire_plan(), training, rows, round_number)
+        assert (counted["st-mary", "server"], counted["st-luke", "server"]) == (trained * UP, 6 * UP)
+    assert compute_round_bytes(build_wire_plan(), training, rows)["st-mary", "server"] == 8 * UP
+    assert "round of training, at most" in render_plan(build_plan_report(), training, rows, {})
+    assert "at most" not in render_plan(build_plan_report(), build(), rows, {})
+
+
 def test_bytes_of_a_round_are_not_guessed_while_a_clients_rows_are_unknown():
     assert compute_round_bytes(build_wire_plan(), build(), {"st-mary": 6}) is None
 
@@ -87,3 +98,13 @@ def test_bytes_of_a_round_in_which_all_train_count_every_clients_rows_and_local_
     text = render_plan(build_plan_report(), training, {}, {})
     assert "exact: the same bytes every time" in text
     assert "equal to the unsplit model, bit for bit" not in text
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [("SumGradients", "equal to one large batch"), ("Private", "one top over a bottom of each client's own")],
+)
+def test_what_a_parallel_training_equals_depends_on_what_becomes_of_the_clients_gradients(policy, told):
+    document = build_manifest_document(clients=("st-mary", "st-luke"))
+    document["spec"]["schedule"] = {"mode": "Parallel", "parallel": {"clientPolicy": policy}}
+    assert told in render_plan(build_plan_report(), parse_split_training(document), {}, {})

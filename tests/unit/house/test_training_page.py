@@ -17,12 +17,16 @@ SNIPPETS = re.findall(r"^```yaml\n(.*?)^```", PAGE.replace("…", "0" * 64), re.
 
 def put_in(training: TrainingBuilder, snippet: str) -> TrainingBuilder:
     for name, value in yaml.safe_load(snippet).items():
-        if name == "data":
-            for client in (0, 1):
-                for field, given in value.items():
-                    training = training.with_value(f"spec.clients.{client}.data.{field}", given)
-        else:
-            training = training.with_value(f"spec.training.{name}", value)
+        match name:
+            case "server":
+                training = training.with_server(**value)
+            case "clients":  # what one of them has, both have: they share a segment
+                (shown,) = ({field: given for field, given in each.items() if field != "name"} for each in value)
+                for client in (0, 1):
+                    for field, given in shown.items():
+                        training = training.with_value(f"spec.clients.{client}.{field}", given)
+            case _:
+                training = training.with_value(f"spec.training.{name}", value)
     return training
 
 

@@ -11,8 +11,15 @@ from safetensors.numpy import save_file
 from splittraining.api.errors import NotSupported, SpecInvalid
 from splittraining.api.resource import parse_split_training
 from splittraining.api.usage import UsageInvalid
-from splittraining.local.accepted import ManifestInvalid, accept_manifest, list_claims
+from splittraining.local.accepted import (
+    ManifestInvalid,
+    accept_manifest,
+    list_claims,
+    list_data_claims,
+    list_warm_start_claims,
+)
 from splittraining.local.manifest import load_manifest
+from splittraining.local.predictor import choose_claims
 from splittraining.local.row_counts import count_test_rows, count_train_rows
 from support.local_support import build_manifest_document
 
@@ -76,6 +83,20 @@ def test_a_claim_that_two_parties_read_is_listed_once():
     document = build_manifest_document(clients=("a", "b", "c"))
     document["spec"]["clients"][2]["data"]["volume"]["persistentVolumeClaim"]["claimName"] = "claim-a"
     assert list_claims(parse_split_training(document)) == ["claim-a", "claim-b"]
+
+
+def test_claims_with_first_weights_are_listed_too(tmp_path):
+    document = build_manifest_document(clients=("a", "b"))
+    weights = {"path": "first.safetensors", "digest": "sha256:" + "0" * 64}
+    document["spec"]["server"]["warmStart"] = weights | {"volume": {"persistentVolumeClaim": {"claimName": "trunk"}}}
+    document["spec"]["clients"][0]["warmStart"] = weights
+    training = parse_split_training(document)
+    assert list_claims(training) == ["claim-a", "claim-b", "trunk"]
+    assert list_data_claims(training) == ["claim-a", "claim-b"]
+    assert list_warm_start_claims(training) == ["trunk", "claim-a"]
+    # A prediction starts from what was trained.
+    assert {*choose_claims(training, {})} == {"claim-a", "claim-b"}
+    assert {*choose_claims(training, {"trunk": tmp_path})} == {"claim-a", "claim-b", "trunk"}
 
 
 @pytest.mark.parametrize("rows", [0, 1, 70000])

@@ -43,6 +43,30 @@ def test_what_may_change_or_is_nobody_elses_business_does_not_move_the_digest(pa
     assert compute_digest(VANILLA.with_value(path, value)) == compute_digest(VANILLA)
 
 
+PRETRAINED = {
+    "volume": {"persistentVolumeClaim": {"claimName": "pretrained"}},
+    "path": "first.safetensors",
+    "digest": "sha256:" + "3" * 64,
+}
+
+
+@pytest.mark.parametrize("place", ["spec.server.warmStart", "spec.clients.1.warmStart"])
+def test_of_a_warm_start_the_digest_and_the_choice_are_agreed_on_and_its_place_is_not(place: str):
+    warm = VANILLA.with_value(place, PRETRAINED)
+    digests = {
+        compute_digest(training)
+        for training in (
+            VANILLA,
+            warm,
+            warm.with_value(f"{place}.digest", "sha256:" + "4" * 64),
+            warm.with_value(f"{place}.parameters", ["stem.*"]),
+        )
+    }
+    assert len(digests) == 4
+    for path, value in (("path", "other.safetensors"), ("volume.persistentVolumeClaim.claimName", "other-claim")):
+        assert compute_digest(warm.with_value(f"{place}.{path}", value)) == compute_digest(warm)
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

@@ -14,12 +14,13 @@ from splittraining.plan.costs import (
     compute_alternatives,
     compute_break_even,
     compute_client_costs,
-    count_state_copies,
+    list_evaluating,
 )
 from support.builders import TrainingBuilder, a_u_shaped_training, a_vanilla_training, a_vertical_training
 
 Q, R = 10, 7  # numbers a row at the first and the second cut
 CLIENT_PARAMETERS, SERVER_PARAMETERS, BUFFERS = 300, 700, 5
+FROZEN, TENSORS = 20, 6  # parameters that are not trained, and tensors of those that are
 ROWS = {"st-mary": 100, "st-luke": 50}
 TEST_ROWS = {"st-mary": 20, "st-luke": 0}
 
@@ -50,7 +51,16 @@ def a_report(owners: list[str], *values: Value) -> PlanReport:
         parameters, buffers = sizes.get(owner, (CLIENT_PARAMETERS, BUFFERS))
         first = owner not in owners[:index]
         segments.append(
-            SegmentReport(stage=index, owner=owner, num_parameters=parameters * first, num_buffers=buffers * first)
+            SegmentReport(
+                stage=index,
+                owner=owner,
+                num_parameters=parameters * first,
+                num_buffers=buffers * first,
+                weight_bytes=4 * (parameters + buffers) * first,
+                parameter_bytes=4 * parameters * first,
+                trained_bytes=4 * (parameters - FROZEN) * first,
+                num_trained=TENSORS * first,
+            )
         )
     return PlanReport(segments=tuple(segments), wire_plan=plan, wire_plan_digest="")
 
@@ -75,7 +85,7 @@ def own_rows(plan: WirePlan) -> Mapping[tuple[str, str], int]:
 
 def costs_of(report: PlanReport, spec: SplitTrainingSpec) -> dict[str, tuple[int | None, ...]]:
     costs = compute_client_costs(report, spec, own_rows, TEST_ROWS)
-    return {cost.client: (cost.training, cost.labels, cost.evaluation, cost.hand_off) for cost in costs}
+    return {cost.client: (cost.training, cost.labels, cost.evaluation, cost.moved) for cost in costs}
 
 
 def test_vanilla_moves_the_cut_twice_labels_once_and_the_segment_in_and_out() -> None:
@@ -88,19 +98,18 @@ def test_vanilla_moves_the_cut_twice_labels_once_and_the_segment_in_and_out() ->
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "copies"),
+    ("optimizer", "state"),
     [
         ({"name": "SGD", "learningRate": "0.1"}, 0),
-        ({"name": "SGD", "learningRate": "0.1", "momentum": "0.9"}, 1),
-        ({"name": "Adam", "learningRate": "0.1"}, 2),
-        ({"name": "AdamW", "learningRate": "0.1"}, 2),
+        ({"name": "SGD", "learningRate": "0.1", "momentum": "0.9"}, CLIENT_PARAMETERS - FROZEN),
+        ({"name": "Adam", "learningRate": "0.1"}, 2 * (CLIENT_PARAMETERS - FROZEN) + TENSORS),
+        ({"name": "AdamW", "learningRate": "0.1"}, 2 * (CLIENT_PARAMETERS - FROZEN) + TENSORS),
     ],
     ids=["SGD", "momentum", "Adam", "AdamW"],
 )
-def test_a_hand_off_carries_the_optimizers_state(optimizer: dict[str, str], copies: int) -> None:
+def test_a_hand_off_carries_the_optimizers_state_of_what_is_trained(optimizer: dict[str, str], state: int) -> None:
     spec = spec_of(a_vanilla_training().with_value("spec.training.optimizer", optimizer))
-    assert count_state_copies(spec.training.optimizer) == copies
-    assert costs_of(VANILLA, spec)["st-luke"][3] == 2 * 4 * (CLIENT_PARAMETERS * (1 + copies) + BUFFERS)
+    assert costs_of(VANILLA, spec)["st-luke"][3] == 2 * 4 * (CLIENT_PARAMETERS + BUFFERS + state)
 
 
 def test_without_a_hand_off_no_weights_move() -> None:
@@ -121,12 +130,29 @@ def test_a_party_of_a_vertical_training_moves_its_own_cut_for_every_row() -> Non
     costs = {cost.client: cost for cost in compute_client_costs(VERTICAL, spec, all_rows, {"imaging": 20})}
     assert (costs["imaging"].training, costs["imaging"].evaluation) == (2 * 150 * Q * 4, 20 * Q * 4)
     assert (costs["pathology"].training, costs["pathology"].evaluation) == (2 * 150 * R * 4, 20 * R * 4)
-    assert {cost.hand_off for cost in costs.values()} == {0}
+    assert {(cost.moved, cost.evaluation_moved) for cost in costs.values()} == {(0, 0)}
 
 
 def test_what_depends_on_rows_is_not_guessed() -> None:
     (cost, *_) = compute_client_costs(VANILLA, spec_of(a_vanilla_training()), lambda _: None, {})
     assert (cost.training, cost.labels, cost.evaluation) == (None, None, None)
+
+
+def test_only_those_with_test_rows_get_weights_for_an_evaluation() -> None:
+    spec = spec_of(a_vanilla_training())
+    weights = 4 * (CLIENT_PARAMETERS + BUFFERS)
+    mary_alone, nobody = {"st-mary": 20, "st-luke": 0}, {"st-mary": 0, "st-luke": 0}
+    # st-luke trains last, and st-mary comes next in the ring.
+    for test_rows, moved in ((mary_alone, weights), (nobody, 0)):
+        costs = compute_client_costs(VANILLA, spec, own_rows, test_rows)
+        assert [cost.evaluation_moved for cost in costs] == [moved, moved]
+
+
+def test_who_evaluates_is_told_by_the_manifest_while_rows_are_not_known() -> None:
+    spec = spec_of(a_vanilla_training())
+    with_file = [each.name for each in spec.clients if each.data is not None and each.data.test is not None]
+    assert list_evaluating(spec, {}) == with_file
+    assert list_evaluating(spec, {"st-mary": 0, "st-luke": 1}) == ["st-luke"]
 
 
 def test_federated_averaging_moves_the_model_twice_a_round_and_a_large_batch_twice_a_step() -> None:

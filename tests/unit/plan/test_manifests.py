@@ -130,6 +130,46 @@ def test_a_hop_without_data_has_no_volume_but_its_output():
     assert all("output" in own for own in volumes.values())
 
 
+@pytest.mark.parametrize("party", ["server", "lab", "clinic"])
+def test_a_claim_with_first_weights_is_mounted_read_only_in_its_partys_pod_alone(party: str):
+    place = "spec.server" if party == "server" else f"spec.clients.{('clinic', 'lab').index(party)}"
+    weights = {"path": "first.safetensors", "digest": DIGEST, "volume": a_claim("pretrained")}
+    objects = build(a_multi_hop_training().with_value(f"{place}.warmStart", weights))
+    for name, own in objects.items():
+        volumes = {each["name"]: each for each in get_pod(own)["volumes"]}
+        mounts = {each["name"]: each for each in get_pod(own)["containers"][0]["volumeMounts"]}
+        document = read_document(own)
+        assert ("warm-start" in volumes) == ("warm-start" in mounts) == (name == party)
+        assert ("data" in volumes) == (name == "clinic")
+        assert (document.warm_start_path, document.warm_start is not None) == (
+            ("/warm-start", True) if name == party else ("", False)
+        )
+        if name == party:
+            claim = {"claimName": "pretrained", "readOnly": True}
+            assert volumes["warm-start"]["persistentVolumeClaim"] == claim
+            assert mounts["warm-start"] == {"name": "warm-start", "mountPath": "/warm-start", "readOnly": True}
+
+
+@pytest.mark.parametrize("volume", [{}, {"volume": {"persistentVolumeClaim": {"claimName": "rows"}}}])
+def test_first_weights_on_the_volume_of_the_rows_need_no_second_mount(volume: dict[str, Any]):
+    weights = {"path": "first.safetensors", "digest": DIGEST, **volume}
+    own = build(a_multi_hop_training().with_value("spec.clients.0.warmStart", weights))["clinic"]
+    claims = [each["persistentVolumeClaim"]["claimName"] for each in get_pod(own)["volumes"] if "persist" in str(each)]
+    assert sorted(claims) == sorted({*claims})
+    assert read_document(own).warm_start_path == read_document(own).data_path == "/data"
+
+
+def a_claim(name: str) -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name}}
+
+
+def read_document(objects: Objects) -> PartyDocument:
+    (data,) = (
+        each["data"]["party.json"] for each in objects if each["kind"] == "ConfigMap" and "party.json" in each["data"]
+    )
+    return PartyDocument.model_validate_json(data)
+
+
 def test_a_pod_is_scheduled_as_the_manifest_says():
     scheduling = {
         "resources": {"limits": {"nvidia.com/gpu": "1", "memory": "8Gi"}, "requests": {"cpu": "500m"}},

@@ -26,7 +26,7 @@ def find(look: LookBuilder) -> Obstacle | None:
         pytest.param(
             {"unschedulable_message": 'persistentvolumeclaim "xrays" not found'},
             PartiesReadyReason.CLAIM_MISSING,
-            'persistentvolumeclaim "xrays" not found; create the claim',
+            'persistentvolumeclaim "xrays" not found; create the claim that data.volume or warmStart.volume names',
             id="no claim",
         ),
         pytest.param(

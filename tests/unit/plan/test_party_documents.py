@@ -61,6 +61,16 @@ def test_a_party_is_told_of_nobody_elses_claims_and_paths():
     assert {party for party, text in told.items() if "/imaging/" in text} == {"imaging"}
 
 
+def test_where_first_weights_lie_is_told_to_their_party_alone():
+    weights = {"path": "secret.safetensors", "digest": "sha256:" + "3" * 64}
+    training = a_vertical_training().with_value(
+        "spec.server.warmStart", {**weights, "volume": {"persistentVolumeClaim": {"claimName": "secret-claim"}}}
+    )
+    told = {party: json.dumps(each.as_json_object()) for party, each in build_documents(training.build()).items()}
+    assert {party for party, text in told.items() if "secret" in text} == {"server"}
+    assert all("sha256:" + "3" * 64 in text for text in told.values()), "the digest is everybody's"
+
+
 def test_the_server_of_a_vanilla_training_is_told_of_no_data():
     documents = build_documents(a_vanilla_training().build())
     assert documents["server"].data is None

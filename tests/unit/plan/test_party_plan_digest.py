@@ -48,6 +48,19 @@ def test_what_others_read_and_what_all_agree_on_does_not(path: str, value: objec
     assert compute_digest(VANILLA.with_value(path, value)) == compute_digest(VANILLA)
 
 
+def test_where_first_weights_lie_moves_the_digest_of_their_party_alone():
+    warm_start = {
+        "volume": {"persistentVolumeClaim": {"claimName": "pretrained"}},
+        "path": "first.safetensors",
+        "digest": "sha256:" + "3" * 64,
+    }
+    warm = VANILLA.with_value("spec.server.warmStart", warm_start)
+    for path, value in (("path", "other.safetensors"), ("volume.persistentVolumeClaim.claimName", "other-claim")):
+        other = warm.with_value(f"spec.server.warmStart.{path}", value)
+        assert len({compute_digest(each, "server") for each in (VANILLA, warm, other)}) == 3
+        assert len({compute_digest(each, "st-mary") for each in (VANILLA, warm, other)}) == 1
+
+
 def test_parties_with_alike_data_have_digests_of_their_own():
     digests = {compute_digest(VANILLA, party) for party in ("server", "st-mary", "st-luke")}
     assert len(digests) == 3

@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from splittraining.api.report import LinkBytes
 from splittraining.report.curves import compute_mean_loss
 from splittraining.report.markdown import render_duration, render_number, render_size, render_table, sample_rows
 from splittraining.report.metrics import MetricRows, StepRow, parse_metric_lines
@@ -44,6 +47,16 @@ def test_a_sender_that_never_reported_is_read_from_its_receivers_side():
     sent = {(row.sender, row.receiver): row for row in compute_traffic([server], None)}
     assert sent["st-mary", "server"].payload_bytes == server.links[0].payload_received
     assert sent["st-mary", "server"].expected_payload_bytes is None
+
+
+def test_what_moved_sealed_is_told_from_whom_to_whom_whichever_of_the_two_reported(metrics):
+    mary = build_reports()[1]
+    links = (*mary.links, LinkBytes(peer="st-luke", moved_sent=780, moved_received=1560))
+    record = build_record(reports=(mary.model_copy(update={"links": links}),))
+    text = render_report(record, metrics)
+    assert re.search(r"^\| st-mary → st-luke \| +780 \|$", text, re.MULTILINE)
+    assert re.search(r"^\| st-luke → st-mary \| +1560 \|$", text, re.MULTILINE)
+    assert "from → to" not in render_report(build_record(), metrics)
 
 
 def test_a_line_that_a_killed_party_left_half_written_is_left_out():

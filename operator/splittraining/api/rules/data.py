@@ -90,6 +90,13 @@ _STAYS_BELOW = (
     ".path",
 )
 
+_WARM_START_LIES_SOMEWHERE = (
+    "!has(self.warmStart) || has(self.warmStart.volume) || has(self.data)",
+    "a party without data has no volume that a warm start could lie on; name one in warmStart.volume",
+    lambda party: party.warm_start is None or party.warm_start.volume is not None or party.data is not None,
+    ".warmStart",
+)
+
 DATA_RULES = (
     Rule(
         "spec.model",
@@ -106,8 +113,10 @@ DATA_RULES = (
     Rule("spec.clients[].data.test", *_STAYS_BELOW),
     Rule("spec.server.data.train", *_STAYS_BELOW),
     Rule("spec.server.data.test", *_STAYS_BELOW),
-    Rule("spec.clients[].data.warmStart", *_STAYS_BELOW),
-    Rule("spec.server.data.warmStart", *_STAYS_BELOW),
+    Rule("spec.clients[].warmStart", *_STAYS_BELOW),
+    Rule("spec.server.warmStart", *_STAYS_BELOW),
+    Rule("spec.clients[]", *_WARM_START_LIES_SOMEWHERE),
+    Rule("spec.server", *_WARM_START_LIES_SOMEWHERE),
     Rule(
         "spec.clients[].data",
         "!has(self.inputs) || self.inputs.all(i, self.inputs.exists_one(j, j.name == i.name))",

@@ -54,7 +54,7 @@ def _keeps_own_segments(spec: SplitTrainingSpec) -> bool:
 
 
 def _warm_starts_are_alike(spec: SplitTrainingSpec) -> bool:
-    warm_starts = [client.data.warm_start if client.data is not None else None for client in spec.clients]
+    warm_starts = [client.warm_start for client in spec.clients]
     first = warm_starts[0]
     alike = all(
         (each.digest, each.parameters) == (first.digest, first.parameters)
@@ -71,8 +71,7 @@ _KEEPS_OWN_SEGMENTS = (
     " || (has(self.schedule.parallel) && self.schedule.parallel.clientPolicy == 'Private')"
     " || (has(self.schedule.splitFed) && self.schedule.splitFed.clientPolicy == 'Private')"
 )
-_FIRST = "self.clients[0].data.warmStart"
-_FIRST_IS_WARM = "has(self.clients[0].data) && has(self.clients[0].data.warmStart)"
+_FIRST = "self.clients[0].warmStart"
 
 UPDATE_RULES = (
     Rule(
@@ -183,12 +182,12 @@ UPDATE_RULES = (
     ),
     Rule(
         "spec",
-        f"{_KEEPS_OWN_SEGMENTS} || !self.clients.exists(c, has(c.data) && has(c.data.warmStart))"
-        f" || ({_FIRST_IS_WARM} && self.clients.all(c, has(c.data) && has(c.data.warmStart)"
-        f" && c.data.warmStart.digest == {_FIRST}.digest"
-        f" && (has(c.data.warmStart.parameters) ? c.data.warmStart.parameters : [])"
+        f"{_KEEPS_OWN_SEGMENTS} || !self.clients.exists(c, has(c.warmStart))"
+        f" || (has({_FIRST}) && self.clients.all(c, has(c.warmStart)"
+        f" && c.warmStart.digest == {_FIRST}.digest"
+        f" && (has(c.warmStart.parameters) ? c.warmStart.parameters : [])"
         f" == (has({_FIRST}.parameters) ? {_FIRST}.parameters : [])))",
-        "clients that share one segment start from the same weights; give every client the same data.warmStart digest"
+        "clients that share one segment start from the same weights; give every client the same warmStart digest"
         " and parameters, or none a warm start",
         _warm_starts_are_alike,
         ".clients",

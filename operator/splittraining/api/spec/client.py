@@ -12,6 +12,7 @@ from splittraining.api.spec.model import CutPoint
 from splittraining.api.spec.pod import PodSpec
 from splittraining.api.spec.server import Device
 from splittraining.api.spec.types import ATOMIC, Image, Namespace, PartyName
+from splittraining.api.spec.warm_start import WarmStartSpec
 
 
 class ClientSpec(Document):
@@ -29,5 +30,7 @@ class ClientSpec(Document):
     """Vertical, ExtendedVanilla and MultiTask: where this client's own branch ends."""
     data: DataSpec | None = None
     """The client's own rows. In MultiHop and ExtendedVanilla a client that owns a cut point may go without."""
+    warm_start: WarmStartSpec | None = None
+    """Weights that this client's layers start from; absent means as model.initialization says."""
     pod: PodSpec = PodSpec()
     """Scheduling of the client's pod."""

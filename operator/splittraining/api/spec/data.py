@@ -9,7 +9,6 @@ from pydantic import Field
 
 from splittraining.api.base import Document
 from splittraining.api.spec.types import ATOMIC, Arguments, Column, Entrypoint, Identifier, ObjectName, RelativePath
-from splittraining.api.spec.update import ParameterPattern
 
 ClassFolder = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^./][^/]*$")]
 """Name of a folder; it neither is hidden nor leaves its place."""
@@ -85,21 +84,8 @@ class DataLabel(Document):
     """Columns, in order."""
 
 
-class WarmStartSpec(Document):
-    """First weights from a file, in place of random ones."""
-
-    path: RelativePath
-    """A safetensors file on the party's data volume, relative to its root. It may hold the whole model: the party takes
-    what it owns, under the names of the whole model's state_dict(). Any other name in it is refused."""
-    digest: Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
-    """`sha256:` and what `sha256sum` prints for the file. It is part of the contract, the path is not."""
-    parameters: Annotated[tuple[ParameterPattern, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
-    """What to take, as patterns over the names that the party owns; absent means all of them, none of which may then
-    be missing in the file. What is not taken starts as model.initialization says."""
-
-
 class DataSpec(Document):
-    """A party's own rows. Other parties see nothing in here but column names and the digest of a warm start."""
+    """A party's own rows. Other parties see nothing in here but column names."""
 
     format: DataFormat | None = None
     """File format. Give either this or `loader`."""
@@ -117,8 +103,6 @@ class DataSpec(Document):
     """Which columns make the label, at a party that holds it."""
     id_column: Column | None = None
     """Column that identifies a row. Joint schedules order rows by it and check that all parties hold the same."""
-    warm_start: WarmStartSpec | None = None
-    """Weights that this party's layers start from; absent means as model.initialization says."""
     classes: Annotated[tuple[ClassFolder, ...], Field(max_length=1024, json_schema_extra=ATOMIC)] = ()
     """ImageFolder: names of the class folders, in the order of their labels from 0; a party may lack some of them, and
     may have no other. Absent means all folders there are, sorted by name: then every party must have the same ones."""

@@ -8,6 +8,7 @@ from splittraining.api.base import Document
 from splittraining.api.spec.data import DataSpec
 from splittraining.api.spec.pod import PodSpec
 from splittraining.api.spec.types import Image, Namespace
+from splittraining.api.spec.warm_start import WarmStartSpec
 
 
 class Device(enum.StrEnum):
@@ -28,5 +29,8 @@ class ServerSpec(Document):
     """Where tensors live; absent means CUDA when the pod asks for a GPU (its absence is then an error), else CPU."""
     data: DataSpec | None = None
     """Data of the server, only where it holds the labels of a Vertical, ExtendedVanilla or MultiHop training."""
+    warm_start: WarmStartSpec | None = None
+    """Weights that the server's layers start from, such as a pretrained trunk; absent means as the model's factory
+    draws them from training.seed."""
     pod: PodSpec = PodSpec()
     """Scheduling of the server's pod."""

@@ -5,21 +5,24 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from splittraining.api.spec.schedule import ScheduleMode
+from splittraining.api.spec.schedule import ScheduleMode, ScheduleSpec
 from splittraining.api.wire_plan import CLIENT_OWNER
 from splittraining.party.model.cut import CutModel
 
+_OWN = "running statistics stay with each client"
+
 _EFFECTS = {
-    ScheduleMode.PARALLEL: "a parallel step is then not equal to one large batch, and running statistics stay with each"
-    " client",
+    ScheduleMode.PARALLEL: f"a parallel step is then not equal to one large batch, and {_OWN}",
     ScheduleMode.SPLIT_FED: "running statistics are averaged with the weights, by rows",
 }
+"""By mode, where the clients' weights come together. Where every client keeps its own there is nothing to compare."""
 
 
-def explain_batch_coupling(cut: CutModel, mode: ScheduleMode) -> list[str]:
+def explain_batch_coupling(cut: CutModel, schedule: ScheduleSpec) -> list[str]:
     """Returns a sentence where clients that train at once normalize each over its own rows, else nothing."""
-    if mode not in _EFFECTS:
+    if schedule.mode not in _EFFECTS:
         return []
+    effect = _OWN if schedule.averaging_at is None else _EFFECTS[schedule.mode]
     held = {
         name
         for segment in cut.segments
@@ -32,7 +35,7 @@ def explain_batch_coupling(cut: CutModel, mode: ScheduleMode) -> list[str]:
     if not layers:
         return []
     named = ", ".join(layers)
-    return [f"{named} of the clients' segment normalizes over each client's own rows: {_EFFECTS[mode]}"]
+    return [f"{named} of the clients' segment normalizes over each client's own rows: {effect}"]
 
 
 def _has(module: nn.Module, name: str, held: set[str]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from torch import Tensor
 
 from splittraining.api.errors import SpecInvalid
 from splittraining.api.plan_report import PlanReport, SegmentReport
@@ -83,14 +85,38 @@ def build_report(
                 num_parameters=sum(tensor.numel() for tensor in shares[index].parameters.values()),
                 num_buffers=sum(tensor.numel() for tensor in shares[index].buffers.values()),
                 layers=layers[index],
+                **sizes,
             )
-            for index, stage in enumerate(ownership.stages)
+            for (index, stage), sizes in zip(
+                enumerate(ownership.stages), _measure(ownership.stages, shares), strict=True
+            )
         ),
         wire_plan=wire_plan,
         wire_plan_digest=wire_plan.compute_digest(),
         inexact=tuple(inexact),
         notes=tuple(notes),
     )
+
+
+def _measure(stages: Sequence[StageSpec], shares: Sequence[StateShare]) -> Iterator[dict[str, int]]:
+    """Yields the sizes of every stage's tensors; one that its owner has at an earlier stage too is one tensor."""
+    seen: set[tuple[str, int]] = set()
+    uncalled = {name for share in shares for name in share.uncalled}
+    for stage, share in zip(stages, shares, strict=True):
+        parameters = {name: each for name, each in share.parameters.items() if (stage.owner, id(each)) not in seen}
+        buffers = [each for each in share.buffers.values() if (stage.owner, id(each)) not in seen]
+        seen |= {(stage.owner, id(each)) for each in (*parameters.values(), *buffers)}
+        trained = [each for name, each in parameters.items() if each.requires_grad and name not in uncalled]
+        yield {
+            "weight_bytes": _count_bytes([*parameters.values(), *buffers]),
+            "parameter_bytes": _count_bytes(parameters.values()),
+            "trained_bytes": _count_bytes(trained),
+            "num_trained": len(trained),
+        }
+
+
+def _count_bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _list_layers(ownership: Ownership) -> list[tuple[str, ...]]:

@@ -37,7 +37,7 @@ def cut_for_contract(module: nn.Module, contract: Contract, *, stages: Sequence[
         extra_crossings=contract.model.extra_crossings,
         exact=contract.training.numerics.mode is NumericsMode.EXACT,
     )
-    notes = (*cut.report.notes, *explain_batch_coupling(cut, contract.schedule.mode))
+    notes = (*cut.report.notes, *explain_batch_coupling(cut, contract.schedule))
     return replace(cut, report=cut.report.model_copy(update={"notes": notes}))
 
 

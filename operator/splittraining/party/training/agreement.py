@@ -11,16 +11,19 @@ from splittraining.api.party_plan import PartyPlan
 
 
 def check_agreed(document: PartyDocument) -> None:
-    """Refuses a document whose contract, or whose own data, is not the one whose digest it names.
+    """Refuses a document whose contract, or whose own plan, is not the one whose digest it names.
 
     Raises:
         ContractMismatch: with both digests.
     """
     _check_digest("contract", document.contract.compute_digest(), document.contract_digest)
     plan = PartyPlan(
-        party=document.party, namespace=document.contract.get_party(document.party).namespace, data=document.data
+        party=document.party,
+        namespace=document.contract.get_party(document.party).namespace,
+        data=document.data,
+        warm_start=document.warm_start,
     )
-    _check_digest("own plan (claim, paths and columns of its data)", plan.compute_digest(), document.plan_digest)
+    _check_digest("own plan (claims, paths and columns of its data)", plan.compute_digest(), document.plan_digest)
 
 
 def check_source(document: PartyDocument) -> None:

@@ -137,8 +137,8 @@ def assemble(document: PartyDocument, *, monotonic_s: Callable[[], float]) -> As
         shard=_find_shard(document),
         predicts=result is not None,
     )
-    if document.data is not None and result is None:
-        share.start_from(document.data.warm_start, document.data_path)
+    if result is None:
+        share.start_from(document.warm_start, document.warm_start_path)
     progress = Progress(monotonic_s)
     loss = contract.get_loss(document.party)
     engine = StepEngine(

@@ -1,7 +1,8 @@
 """Results of parties as one state dict, under the names that the author's own model has.
 
 One folder gives its party's segments. Several give the whole model, or nothing: all must come from one step of one
-run, and together hold every owner's segments.
+run, and together hold every owner's segments. Where clients hold different values of the same segments, the whole model
+is that of one of them, and who asks says whose.
 """
 
 from __future__ import annotations
@@ -25,23 +26,35 @@ PLAN_FILE = "plan.json"
 """The plan that the party agreed to, beside its result."""
 
 
-def export_state_dict(folders: Sequence[Path], output: Path) -> ExportReport:
+def export_state_dict(folders: Sequence[Path], output: Path, *, client: str = "") -> ExportReport:
     """Writes the results in some parties' folders as one safetensors file.
 
     Args:
         folders: Each in the layout of a party's volume: one for its own segments, all owners' for the whole model.
         output: The file.
+        client: Of clients that hold the same segments, the one whose values the whole model has; empty where none is
+            chosen.
 
     Raises:
         StorageFailed: if a result is not whole, or the file cannot be written.
         ContractMismatch: if the results are not of one run, generation and step.
-        UsageInvalid: if owners are missing, or clients hold different segments of the same name.
+        UsageInvalid: if owners are missing, or clients hold different segments of the same name and none is chosen, or
+            the chosen one is not among them.
     """
     stored = [read_result(folder / RESULT_FOLDER) for folder in folders]
     _refuse_repeated(stored)
     if len(stored) > 1:
         _check_one_run(stored)
-        _check_owners(stored, {each.manifest.party: _read_plan(each) for each in stored})
+        plan = _agree_on_plan({each.manifest.party: _read_plan(each) for each in stored})
+        if client:
+            stored = _choose_client(stored, plan, client)
+        _check_owners(stored, plan)
+    elif client:
+        raise UsageInvalid(
+            f"--client {client} with the one folder of {stored[0].manifest.party}",
+            allowed="a choice between clients where the whole model is asked for",
+            remedy="leave --client out, or give the folders of all owners too",
+        )
     tensors: dict[str, torch.Tensor] = {}
     for each in stored:
         tensors |= build_state_dict(each)
@@ -131,8 +144,8 @@ def _read_plan(stored: StoredResult) -> PlanReport:
     return report
 
 
-def _check_owners(stored: Sequence[StoredResult], plans: Mapping[str, PlanReport]) -> None:
-    """Refuses folders that together are not exactly one whole model."""
+def _agree_on_plan(plans: Mapping[str, PlanReport]) -> PlanReport:
+    """Returns the plan that all have, or refuses."""
     party, plan = next(iter(plans.items()))
     for other, given in plans.items():
         if (given.wire_plan_digest, given.segments) != (plan.wire_plan_digest, plan.segments):
@@ -141,14 +154,33 @@ def _check_owners(stored: Sequence[StoredResult], plans: Mapping[str, PlanReport
                 allowed=f"{plan.wire_plan_digest}, as {party} did, with the same segments",
                 remedy="take all folders from one run",
             )
+    return plan
+
+
+def _choose_client(stored: Sequence[StoredResult], plan: PlanReport, client: str) -> list[StoredResult]:
+    """Leaves out all other clients that hold the same segments as the chosen one."""
+    alike = [each.manifest.party for each in stored if _find_owner(each, plan) == CLIENT_OWNER]
+    if client not in alike:
+        raise UsageInvalid(
+            f"--client {client}: that is none of the clients to choose from",
+            allowed=f"one of {_join(alike)}" if alike else "no --client, since each of these parties owns other layers",
+            remedy="correct the name, or add that client's folder" if alike else "leave --client out",
+        )
+    return [each for each in stored if each.manifest.party == client or each.manifest.party not in alike]
+
+
+def _find_owner(stored: StoredResult, plan: PlanReport) -> str:
+    party = stored.manifest.party
+    return party if party in {segment.owner for segment in plan.segments} else CLIENT_OWNER
+
+
+def _check_owners(stored: Sequence[StoredResult], plan: PlanReport) -> None:
+    """Refuses folders that together are not exactly one whole model."""
     # Who only computes a loss owns no tensor; its folder may be there or not.
     owners = [segment.owner for segment in plan.segments if segment.num_parameters + segment.num_buffers]
     results: dict[str, list[StoredResult]] = {}
     for each in stored:
-        owner = each.manifest.party
-        if owner not in {segment.owner for segment in plan.segments}:
-            owner = CLIENT_OWNER
-        results.setdefault(owner, []).append(each)
+        results.setdefault(_find_owner(each, plan), []).append(each)
     missing = [owner for owner in dict.fromkeys(owners) if owner not in results]
     if missing:
         listed = ", ".join("any client" if owner == CLIENT_OWNER else owner for owner in missing)
@@ -162,13 +194,15 @@ def _check_owners(stored: Sequence[StoredResult], plans: Mapping[str, PlanReport
 
 
 def _refuse_different_clients(clients: Sequence[StoredResult]) -> None:
-    different = [each for each in clients[1:] if each.manifest.tensors != clients[0].manifest.tensors]
+    tensors = {each.manifest.party: each.manifest.tensors for each in clients}
+    first = next(iter(tensors.values()), {})
+    different = [name for name in first if any(held.get(name) != first[name] for held in tensors.values())]
     if different:
-        first, others = clients[0].manifest.party, [each.manifest.party for each in different]
+        others = f" and {len(different) - 1} more" if len(different) > 1 else ""
         raise UsageInvalid(
-            f"the clients {_join([first, *others])} hold different weights of the same layers",
-            allowed="clients with equal weights (hand-off ViaServer), or the folder of one client",
-            remedy=f"choose whose model it shall be: leave out {_join(others)}, or {first} and keep one of the others",
+            f"the clients {_join(list(tensors))} hold different values of {different[0]}{others}",
+            allowed="clients with the same segments, or the whole model of one of them",
+            remedy=f"choose whose it shall be, such as --client {next(iter(tensors))}",
         )
 
 

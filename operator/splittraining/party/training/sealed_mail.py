@@ -15,6 +15,8 @@ from datetime import datetime
 
 from splittraining.api.errors import IdentityRefused, ProtocolViolation
 from splittraining.api.identity import PartyIdentity
+from splittraining.party.training.moved_bytes import MovedBytes, count_tensor_bytes
+from splittraining.party.training.sealed_state import META
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.orders import SealedNotice
 from splittraining.pki.live import LiveCredentials
@@ -33,6 +35,16 @@ class BlobKind(enum.StrEnum):
     GRADIENT_SUM = "GradientSum"
     WEIGHTS = "Weights"
     AVERAGE = "Average"
+
+
+_MOVING: Mapping[BlobKind, str] = {
+    BlobKind.HAND_OFF: META,
+    BlobKind.GRADIENTS: "",
+    BlobKind.GRADIENT_SUM: "",
+    BlobKind.WEIGHTS: "",
+    BlobKind.AVERAGE: "",
+}
+"""Kinds whose blobs are tensors of a segment, and the name of what is packed with them and is none of it."""
 
 
 class SealedMail:
@@ -60,6 +72,7 @@ class SealedMail:
         self._contract_digest = contract_digest
         self._generation = generation
         self._clock = clock
+        self.moved = MovedBytes()
         self._key = SealingKey.generate()
         self._admitted: dict[str, bytes] = {}
         self._last_sequence: dict[str, int] = {}
@@ -120,6 +133,8 @@ class SealedMail:
         )
         link.send_control(notice)
         link.send_blob(sequence, blob.pieces)
+        if kind in _MOVING:
+            self.moved.count_sent(recipient, count_tensor_bytes(data, besides=_MOVING[kind]))
 
     def recv_due(self, link: Link, *, kind: BlobKind, sender: str, sequence: int, max_bytes: int) -> bytes:
         """Waits for the notice of the one blob that is due next, takes the blob in and opens it.
@@ -171,6 +186,8 @@ class SealedMail:
             now=self._clock(),
         )
         self._last_sequence[notice.sender] = notice.sequence
+        if kind in _MOVING:
+            self.moved.count_received(notice.sender, count_tensor_bytes(data, besides=_MOVING[kind]))
         return data
 
     def _find(self, party: str) -> bytes:

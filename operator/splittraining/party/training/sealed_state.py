@@ -16,7 +16,10 @@ from safetensors.torch import load, save
 
 from splittraining.api.errors import ProtocolViolation
 
-_PARAMETER, _BUFFER, _OPTIMIZER, _META = "parameter:", "buffer:", "optimizer:", "meta"
+_PARAMETER, _BUFFER, _OPTIMIZER = "parameter:", "buffer:", "optimizer:"
+
+META = "meta"
+"""Name of the tensor that says where the state was taken."""
 
 _MAX_META_BYTES = 65536
 """Far more than a few short strings need."""
@@ -50,7 +53,7 @@ def pack_state(
             tensors[prefix + name] = tensor.detach().to("cpu", copy=True).contiguous()
     # A tensor and not safetensors' own metadata, which its reader of bytes does not hand out.
     encoded = json.dumps(dict(meta), sort_keys=True).encode()
-    tensors[_META] = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
+    tensors[META] = torch.frombuffer(bytearray(encoded), dtype=torch.uint8)
     return save(tensors)
 
 
@@ -73,7 +76,7 @@ def unpack_state(
         tensors = load(data)
     except (SafetensorError, KeyError) as error:  # KeyError: an element type that the format has and PyTorch has not
         raise ProtocolViolation(f"a segment state of {len(data)} bytes cannot be read: {error}") from error
-    meta = _parse_meta(tensors.pop(_META, None))
+    meta = _parse_meta(tensors.pop(META, None))
     groups: dict[str, dict[str, torch.Tensor]] = {_PARAMETER: {}, _BUFFER: {}, _OPTIMIZER: {}}
     for full_name, tensor in tensors.items():
         kind, colon, name = full_name.partition(":")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,16 +56,20 @@ class LinkCounts:
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
+        self._count_moved: Callable[[], Iterable[LinkBytes]] = tuple
 
     def add(self, channel: Channel) -> None:
         """Counts a channel from now on."""
         self._channels.append(channel)
 
+    def add_moved(self, count: Callable[[], Iterable[LinkBytes]]) -> None:
+        """Adds what is sealed to and by each peer, which no channel can look into."""
+        self._count_moved = count
+
     def __call__(self) -> list[LinkBytes]:
         """Returns the counts of this moment, peer by peer; two clients may have a channel in each direction."""
         counts: dict[str, LinkBytes] = {}
-        for channel in self._channels:
-            found = channel.counters.snapshot()
+        for found in (*(channel.counters.snapshot() for channel in self._channels), *self._count_moved()):
             counts[found.peer] = counts[found.peer].plus(found) if found.peer in counts else found
         return list(counts.values())
 
@@ -107,6 +111,7 @@ class Session:
             generation=self._document.generation,
             clock=surroundings.now,
         )
+        counts.add_moved(self._mail.moved.snapshot)
 
     def run(self) -> None:
         """Connects, trains and says Goodbye.

@@ -12,8 +12,8 @@ from splittraining.api.base import compute_digest
 from splittraining.api.contract import Contract
 from splittraining.api.errors import ContractMismatch, StorageFailed
 from splittraining.api.plan_report import PlanReport
-from splittraining.api.spec.data import WarmStartSpec
 from splittraining.api.spec.update import ClippingMode
+from splittraining.api.spec.warm_start import WarmStartSpec
 from splittraining.api.wire_plan import WirePlan
 from splittraining.party.model.build import build_model
 from splittraining.party.model.cut import CutModel

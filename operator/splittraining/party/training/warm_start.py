@@ -1,4 +1,4 @@
-"""First weights from a file: a safetensors file on the party's own data volume, held against its digest.
+"""First weights from a file: a safetensors file on one of the party's own volumes, held against its digest.
 
 Nobody else sees the file; its digest stands in the contract, so that all know that the training starts from it. The
 file may hold the whole model: a party takes what it owns. It is never unpickled, and what does not fit is refused.
@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from splittraining.api.errors import ContractMismatch, DataInvalid
-from splittraining.api.spec.data import WarmStartSpec
+from splittraining.api.spec.warm_start import WarmStartSpec
 
 _BLOCK_BYTES = 1 << 20
 
@@ -67,8 +67,8 @@ def _check_digest(path: Path, spec: WarmStartSpec) -> None:
     except OSError as error:
         raise DataInvalid(
             f"the warm start {spec.path} cannot be read: {error.strerror or error}",
-            allowed="a file on the party's data volume",
-            remedy="look at data.warmStart.path and at what the volume holds",
+            allowed="a file on the volume that warmStart.volume names, else on that of the party's data",
+            remedy="look at warmStart.path and at what the volume holds",
         ) from error
     given = f"sha256:{digest.hexdigest()}"
     if given != spec.digest:
@@ -84,7 +84,7 @@ def _choose(spec: WarmStartSpec, own: Mapping[str, torch.Tensor]) -> list[str]:
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in own):
             raise DataInvalid(
-                f"data.warmStart.parameters: {pattern!r} matches nothing that this party owns",
+                f"warmStart.parameters: {pattern!r} matches nothing that this party owns",
                 allowed=f"names or patterns of {_list_some(own)}",
                 remedy="correct the pattern, or leave warmStart out at a party that owns no layers",
             )
@@ -98,7 +98,7 @@ def _check_names(path: str, held: Iterable[str], wanted: Iterable[str], known: C
         raise DataInvalid(
             f"{path} lacks {_list_some(missing)}",
             allowed="a file with every parameter and buffer that this party owns",
-            remedy="name what to take under data.warmStart.parameters; the rest then starts as without a warm start",
+            remedy="name what to take under warmStart.parameters; the rest then starts as without a warm start",
         )
     unknown = sorted(held - set(known))
     if unknown:
@@ -115,7 +115,7 @@ def _check_tensor(path: str, name: str, tensor: torch.Tensor, own: torch.Tensor)
         raise DataInvalid(
             f"{path}: {name} has shape {list(tensor.shape)} of {tensor.dtype}",
             allowed=f"shape {list(own.shape)} of {own.dtype}, as the model has it",
-            remedy="use weights of the same model, or leave this one out of data.warmStart.parameters",
+            remedy="use weights of the same model, or leave this one out of warmStart.parameters",
         )
 
 

@@ -6,6 +6,7 @@ import threading
 
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.report import LinkBytes
+from splittraining.api.wire_plan import Transfer, ValueSource
 from splittraining.party.wire.frame import FrameType, Header
 
 
@@ -31,6 +32,14 @@ class Counters:
         """Counts one frame that came."""
         self._count("received", header, frame_bytes)
 
+    def attribute_sent(self, transfer: Transfer, size_bytes: int, *, training: bool) -> None:
+        """Notes what some of the payload that was sent is, where it is counted apart."""
+        self._attribute("sent", transfer, size_bytes, training=training)
+
+    def attribute_received(self, transfer: Transfer, size_bytes: int, *, training: bool) -> None:
+        """Notes what some of the payload that came is, likewise."""
+        self._attribute("received", transfer, size_bytes, training=training)
+
     def snapshot(self) -> LinkBytes:
         """Returns the counts of this moment as the report document shows them."""
         with self._lock:
@@ -49,6 +58,13 @@ class Counters:
                     self._add(f"relayed_{direction}", frame_bytes)
             else:
                 self._add(f"control_{direction}", frame_bytes)
+
+    def _attribute(self, direction: str, transfer: Transfer, size_bytes: int, *, training: bool) -> None:
+        with self._lock:
+            if not training:
+                self._add(f"evaluation_{direction}", size_bytes)
+            elif transfer.value.source is ValueSource.LABEL:
+                self._add(f"labels_{direction}", size_bytes)
 
     def _add(self, field: str, amount: int) -> None:
         self._bytes[field] = self._bytes.get(field, 0) + amount

@@ -20,7 +20,6 @@ from splittraining.party.wire.channel import Channel
 from splittraining.party.wire.frame import (
     CHUNK_BYTES,
     NO_DIGEST,
-    ROW_MAJOR,
     Flags,
     FrameType,
     Header,
@@ -171,6 +170,7 @@ class Link:
             )
         for frame in iterate_tensor_frames(header, tensor):
             self.channel.send(frame)
+        self.channel.counters.attribute_sent(transfer, transfer.value.compute_size_bytes(rows), training=training)
 
     def recv_tensor(
         self,
@@ -211,9 +211,10 @@ class Link:
             return ReceivedTensor(None, first.rows, first.batch_digest)
         shape = transfer.value.compute_shape(first.rows)
         strides = self._take_strides(frame, transfer.value, shape) if first.flags & Flags.STRIDED else None
-        order = first.dimension_order if strides is None else ROW_MAJOR
-        tensor, memory = build_empty(shape, transfer.value.dtype, order)
+        tensor, memory = build_empty(shape, first)
         self._fill(memory, frame, first, deadline)
+        size_bytes = first.size_bytes - first.strides_bytes
+        self.channel.counters.attribute_received(transfer, size_bytes, training=training)
         return ReceivedTensor(tensor if strides is None else lay_out(tensor, strides), first.rows, first.batch_digest)
 
     def _build_header(self, transfer: Transfer, *, step: int, rows: int, training: bool, batch_digest: bytes) -> Header:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 
-from splittraining.api.wire_plan import DType
 from splittraining.party.dtypes import TORCH_DTYPES
 from splittraining.party.wire.frame import ROW_MAJOR, Flags, Header, iterate_chunks
 from splittraining.party.wire.layout import decide_layout, get_order, render_strides
@@ -23,13 +22,11 @@ def iterate_tensor_frames(header: Header, tensor: torch.Tensor) -> Iterator[byte
     return iterate_chunks(header, _get_bytes(tensor, layout.dimension_order), prefix)
 
 
-def build_empty(shape: tuple[int, ...], dtype: DType, dimension_order: int) -> tuple[torch.Tensor, memoryview]:
-    """Returns an uninitialized tensor and its memory in travelling order, to be filled chunk by chunk."""
-    if dimension_order == ROW_MAJOR:
-        dense = torch.empty(shape, dtype=TORCH_DTYPES[dtype])
-        return dense, _view_bytes(dense)
-    order = get_order(len(shape), dimension_order)
-    dense = torch.empty([shape[axis] for axis in order], dtype=TORCH_DTYPES[dtype])
+def build_empty(shape: tuple[int, ...], first: Header) -> tuple[torch.Tensor, memoryview]:
+    """Returns an uninitialized dense tensor and its memory in travelling order, to be filled chunk by chunk."""
+    assert first.dtype is not None  # a TENSOR frame has one
+    order = get_order(len(shape), ROW_MAJOR if first.flags & Flags.STRIDED else first.dimension_order)
+    dense = torch.empty([shape[axis] for axis in order], dtype=TORCH_DTYPES[first.dtype])
     back = sorted(range(len(shape)), key=order.__getitem__)
     return dense.permute(back), _view_bytes(dense)
 

@@ -14,6 +14,7 @@ from splittraining.api.names import (
     TOKEN_FOLDER,
     TRUST_FILE,
     TRUST_FOLDER,
+    WARM_START_FOLDER,
 )
 from splittraining.api.party_document import Endpoint, IntakeAccess, PartyDocument, Reporting
 from splittraining.api.resource import SplitTraining
@@ -21,7 +22,13 @@ from splittraining.api.spec.operation import Enforcement, Isolation
 from splittraining.plan.manifests.metadata import get_child_name
 from splittraining.plan.manifests.settings import OperatorSettings
 from splittraining.plan.party_documents import PartyPlace, RunPlace, build_party_document
-from splittraining.plan.topology import find_hand_off_neighbors, get_data, get_namespace, list_parties
+from splittraining.plan.topology import (
+    find_data_claim,
+    find_hand_off_neighbors,
+    find_warm_start_claim,
+    get_namespace,
+    list_parties,
+)
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a pod does not know which address its peers will dial; policies say who may
 """gRPC takes it for all addresses of either family, so that it serves in an IPv6 cluster too."""
@@ -65,6 +72,8 @@ def _build_endpoint(training: SplitTraining, party: str) -> Endpoint:
 
 
 def _build_place(training: SplitTraining, party: str, settings: OperatorSettings) -> PartyPlace:
+    data_claim, warm_claim = find_data_claim(training.spec, party), find_warm_start_claim(training.spec, party)
+    warm_start_path = DATA_FOLDER if warm_claim == data_claim else WARM_START_FOLDER  # one claim is mounted once
     return PartyPlace(
         intake=IntakeAccess(
             url=settings.certificate_url,
@@ -73,7 +82,8 @@ def _build_place(training: SplitTraining, party: str, settings: OperatorSettings
             token_path=f"{TOKEN_FOLDER}/{TOKEN_FILE}",
         ),
         output_path=OUTPUT_FOLDER,
-        data_path=DATA_FOLDER if get_data(training.spec, party) is not None else "",
+        data_path=DATA_FOLDER if data_claim else "",
+        warm_start_path=warm_start_path if warm_claim else "",
         source_path=SOURCE_FOLDER if training.spec.model.source is not None else "",
         termination_path=TERMINATION_PATH,
     )

@@ -20,6 +20,7 @@ from splittraining.api.names import (
     TOKEN_FILE,
     TOKEN_FOLDER,
     TRUST_FOLDER,
+    WARM_START_FOLDER,
     build_audience,
     build_job_name,
 )
@@ -34,7 +35,7 @@ from splittraining.plan.manifests.metadata import (
     own_by_participation,
 )
 from splittraining.plan.manifests.settings import OperatorSettings
-from splittraining.plan.topology import get_data, get_member
+from splittraining.plan.topology import find_data_claim, find_warm_start_claim, get_member
 
 CONTAINER = "party"
 NOBODY = 65532
@@ -174,10 +175,12 @@ def _build_volumes(
     if training.spec.model.source is not None:
         source = {"configMap": {"name": get_source_name(training, party)}}
         found.append(("source", SOURCE_FOLDER, source, True))
-    data = get_data(training.spec, party)
-    if data is not None:
-        claim = {"claimName": data.volume.persistent_volume_claim.claim_name, "readOnly": True}
-        found.append(("data", DATA_FOLDER, {"persistentVolumeClaim": claim}, True))
+    # A pod whose volumes name one claim twice may wait for it for ever.
+    claims = {find_warm_start_claim(training.spec, party): ("warm-start", WARM_START_FOLDER)}
+    claims[find_data_claim(training.spec, party)] = ("data", DATA_FOLDER)
+    for claim, (name, path) in claims.items():
+        if claim:
+            found.append((name, path, {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}, True))
     volumes = [{"name": name, **source} for name, _, source, _ in found]
     mounts = [
         {"name": name, "mountPath": path, **({"readOnly": True} if is_fixed else {})}

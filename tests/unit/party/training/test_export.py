@@ -92,14 +92,44 @@ def test_clients_with_weights_of_their_own_are_named_and_one_must_be_chosen(tmp_
     other = {"bottom.weight": BOTTOM["bottom.weight"] + 1}
     folders = [
         write_party(tmp_path, party, tensors)
-        for party, tensors in (("server", TOP), ("st-mary", BOTTOM), ("st-luke", other))
+        for party, tensors in (("st-mary", BOTTOM), ("server", TOP), ("st-luke", other))
     ]
-    with pytest.raises(UsageInvalid, match=r"st-mary, st-luke hold different .* leave out st-luke, or st-mary"):
+    expected = r"st-mary, st-luke hold different values of bottom\.weight\. .* such as --client st-mary"
+    with pytest.raises(UsageInvalid, match=expected):
         export_state_dict(folders, tmp_path / "out")
+    with pytest.raises(UsageInvalid, match=r"--client st-paul: .* one of st-mary, st-luke"):
+        export_state_dict(folders, tmp_path / "out", client="st-paul")
+    with pytest.raises(UsageInvalid, match=r"--client server: .* one of st-mary, st-luke"):
+        export_state_dict(folders, tmp_path / "out", client="server")
     assert not (tmp_path / "out").exists()
-    chosen = export_state_dict([folders[0], folders[2]], tmp_path / "out")
-    assert chosen.parties == ("server", "st-luke")
-    assert torch.equal(load_file(tmp_path / "out")["bottom.weight"], other["bottom.weight"])
+    for given, chosen in ((folders, "st-luke"), (folders[1:], "")):
+        report = export_state_dict(given, tmp_path / "out", client=chosen)
+        assert report.parties == ("server", "st-luke")
+        assert torch.equal(load_file(tmp_path / "out")["bottom.weight"], other["bottom.weight"])
+
+
+def test_clients_whose_statistics_alone_differ_must_be_chosen_from_too(tmp_path: Path) -> None:
+    folders = [
+        write_party(tmp_path, party, tensors)
+        for party, tensors in (
+            ("server", TOP),
+            ("st-mary", {**BOTTOM, "bottom.mean": torch.zeros(1), "bottom.var": torch.zeros(1)}),
+            ("st-luke", {**BOTTOM, "bottom.mean": torch.ones(1), "bottom.var": torch.ones(1)}),
+        )
+    ]
+    with pytest.raises(UsageInvalid, match=r"hold different values of bottom\.mean and 1 more"):
+        export_state_dict(folders, tmp_path / "out")
+
+
+def test_a_choice_where_there_is_none_is_refused(tmp_path: Path) -> None:
+    plan = a_plan("imaging", "server")
+    folders = [
+        write_party(tmp_path, party, {f"{party}.w": torch.ones(1)}, plan=plan) for party in ("imaging", "server")
+    ]
+    with pytest.raises(UsageInvalid, match="no --client, since each of these parties owns other layers"):
+        export_state_dict(folders, tmp_path / "out", client="imaging")
+    with pytest.raises(UsageInvalid, match="--client imaging with the one folder of imaging"):
+        export_state_dict(folders[:1], tmp_path / "out", client="imaging")
 
 
 def test_every_missing_owner_is_named(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from splittraining.api.errors import ProtocolViolation, Stalled
-from splittraining.api.wire_plan import Direction, DType
+from splittraining.api.wire_plan import Direction, DType, ValueSource
 from splittraining.party.wire.frame import CHUNK_BYTES, Flags, FrameType, Header, render_frame
 from splittraining.party.wire.link import Link
 from splittraining.party.wire.orders import Finish, TurnDone
@@ -102,6 +103,23 @@ def test_a_gradient_that_does_not_exist_is_told_apart_from_zeros(pair: ChannelPa
     assert got.tensor is None
     assert pair.server.counters.snapshot().payload_sent == 0
     assert pair.server.counters.snapshot().framing_sent == 64
+
+
+def test_labels_and_what_only_goes_forward_are_told_apart_within_the_payload(pair: ChannelPair) -> None:
+    client, server = a_link(pair.client), a_link(pair.server)
+    label = replace(FORWARD, value=FORWARD.value.model_copy(update={"source": ValueSource.LABEL}))
+    for transfer, training in ((FORWARD, True), (label, True), (FORWARD, False), (label, False)):
+        send(client, transfer=transfer, training=training)
+        server.recv_tensor(transfer, step=8, rows=2, training=training, batch_digest=DIGEST, timeout_s=5)
+    sent, received = pair.client.counters.snapshot(), pair.server.counters.snapshot()
+    one = FORWARD.value.compute_size_bytes(2)
+    assert (sent.payload_sent, sent.labels_sent, sent.evaluation_sent) == (4 * one, one, 2 * one)
+    assert (received.payload_received, received.labels_received, received.evaluation_received) == (
+        4 * one,
+        one,
+        2 * one,
+    )
+    assert not sent.labels_received + sent.evaluation_received + received.labels_sent + received.evaluation_sent
 
 
 def test_a_forward_value_must_be_a_tensor(pair: ChannelPair) -> None:
