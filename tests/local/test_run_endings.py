@@ -40,7 +40,8 @@ def test_a_run_leaves_every_partys_results_and_a_report(tmp_path):
 
 def test_the_bytes_of_a_run_equal_the_formula(tmp_path):
     result = ManifestRun(a_vanilla_case(), tmp_path).finish()
-    lines = (result.folder / "report.md").read_text().partition("## Bytes per link")[2].splitlines()
+    table = (result.folder / "report.md").read_text().partition("## Bytes per link\n\n")[2].partition("\n\n")[0]
+    lines = table.splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if " → " in line]
     assert len(rows) == 2 * (len(result.record.parties) - 1)
     for link, payload, formula, *_ in rows:
