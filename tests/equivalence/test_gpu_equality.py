@@ -25,6 +25,7 @@ from support.cases import (
     ADAM,
     MOMENTUM,
     Case,
+    a_case_of,
     a_multi_hop_case,
     a_multi_task_case,
     a_norm_case,
@@ -92,17 +93,15 @@ def clipped(case: Case) -> Case:
     return case.changed(lambda spec: spec["training"].update(clipping))
 
 
-def of_patches(case: Case) -> Case:
-    change = {"entrypoint": "small_models:build_patches", "cutPoints": [{"layer": "embed"}]}
-    return case.changed(lambda spec: spec["model"].update(change))
-
-
 @pytest.mark.parametrize(
     "case",
     [
         pytest.param(a_norm_case(dropout="0.0"), id="Vanilla, BatchNorm on both sides"),
         pytest.param(a_vanilla_case(optimizer=ADAM, turn=("Steps", 1)), id="Vanilla, turns of a step"),
-        pytest.param(of_patches(a_norm_case(dropout="0.0")), id="Vanilla, a value that lies transposed in memory"),
+        pytest.param(a_case_of("build_patches", "embed"), id="Vanilla, a value that lies transposed in memory"),
+        pytest.param(a_case_of("build_summed", "bottom"), id="Vanilla, BatchNorm gets an expanded gradient"),
+        pytest.param(a_case_of("build_summed_rows", "bottom"), id="Vanilla, Linear gets an expanded gradient"),
+        pytest.param(a_case_of("build_halves", "bottom", "middle"), id="UShaped, views cross both ways"),
         pytest.param(a_u_shaped_case(), id="UShaped"),
         pytest.param(a_u_net_case(), id="UShaped, a U-Net with skips"),
         pytest.param(a_vertical_case(), id="Vertical with a label holder of its own"),

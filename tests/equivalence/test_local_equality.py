@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from support.cases import (
     MOMENTUM,
     SGD,
     Case,
+    a_case_of,
     a_multi_hop_case,
     a_norm_case,
     a_u_net_case,
@@ -27,16 +27,6 @@ from support.runs import FinishedRun, run_case
 from support.uncut import train_uncut
 
 ONE_CLIENT = {"north": 11}
-
-
-def a_case_of(entrypoint: str, *cuts: str) -> Case:
-    """Returns the case of images with another model, in a U-shape where it is cut twice."""
-
-    def change(spec: dict[str, Any]) -> None:
-        cut_points = [{"layer": cut} for cut in cuts]
-        spec["model"].update(entrypoint=f"small_models:{entrypoint}", cutPoints=cut_points)
-
-    return a_norm_case(dropout="0.0", topology="Vanilla" if len(cuts) == 1 else "UShaped").changed(change)
 
 
 def succeed(case: Case, folder: Path) -> FinishedRun:

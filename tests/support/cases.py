@@ -241,6 +241,16 @@ def a_norm_case(
     )
 
 
+def a_case_of(entrypoint: str, *cuts: str) -> Case:
+    """Returns the case of images with another model, in a U-shape where it is cut twice."""
+
+    def change(spec: dict[str, Any]) -> None:
+        cut_points = [{"layer": cut} for cut in cuts]
+        spec["model"].update(entrypoint=f"small_models:{entrypoint}", cutPoints=cut_points)
+
+    return a_norm_case(dropout="0.0", topology="Vanilla" if len(cuts) == 1 else "UShaped").changed(change)
+
+
 def a_u_shaped_case(*, optimizer: Mapping[str, str] = ADAM, num_clients: int = 2) -> Case:
     """Returns a binary classifier in a U-shape: labels, head and loss at the clients."""
     generator = np.random.default_rng(13)
