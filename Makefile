@@ -127,7 +127,7 @@ cluster-down: setup ## Take a test cluster down; nothing is left of it
 # ---------------------------------------------------------------------------------------------------------- tests
 
 .PHONY: test
-test: setup ## Run the tests that need nothing but Python (4 minutes on 2 cores)
+test: setup ## Run the tests that need nothing but Python (7 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow and not gpu and not cluster and not api and not e2e" -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 .PHONY: test-api
