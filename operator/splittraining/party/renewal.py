@@ -76,6 +76,10 @@ def decide_renewal(life: LeafLife, *, now: datetime) -> tuple[Step, timedelta]:
     return Step.WAIT, min(min(life.next_try_at, life.gives_up_at) - now, LONGEST_PAUSE)
 
 
+class _CutOff(TimeoutError):
+    """A try that was still going on when no answer could help any more."""
+
+
 class Renewer:
     """Renews a party's credentials in a thread of its own, for as long as the party runs.
 
@@ -161,10 +165,12 @@ class Renewer:
         try:
             return answers.get(timeout=max(0.0, left_s))
         except queue.Empty:
-            return TimeoutError("it did not answer in time")
+            return _CutOff("it did not answer in time")
 
     def _note_failure(self, error: Exception) -> None:
-        self._last_words = str(error) or type(error).__name__
+        # A last try that the leaf's end cuts off says less than what came of the ones before.
+        if not (isinstance(error, _CutOff) and self._life.failures):
+            self._last_words = str(error) or type(error).__name__
         # Once per outage: an intake that is away for hours is one line, not a thousand.
         level = logging.DEBUG if self._life.failures else logging.WARNING
         _LOG.log(level, "the certificate is not renewed yet, training goes on: %s", self._last_words)

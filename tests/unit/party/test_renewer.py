@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -69,6 +70,7 @@ class Room:
         self.asked_with: list[Credentials] = []
         self.told: list[datetime] = []
         self._answers = list(answers)
+        self._hangs = False
         self.renewer = Renewer(self.live, ask=self._ask, on_renewed=self.told.append, now=lambda: self.now)
 
     def advance_to_the_end(self) -> None:
@@ -76,8 +78,16 @@ class Room:
         while (pause := self.renewer.advance()) is not None:
             self.now += pause
 
+    def hang_in_the_last_try(self) -> None:
+        """Lets the try that is next get no answer, with only a moment left for it."""
+        self._hangs = True
+        self.now = self.first.not_after - timedelta(seconds=10, milliseconds=1)
+
     def _ask(self, current: Credentials) -> Credentials:
         self.asked_with.append(current)
+        if self._hangs:
+            self.now = self.first.not_after
+            threading.Event().wait()
         answer = self._answers.pop(0) if self._answers else DoorUnreachable("ConnectionRefusedError")
         if isinstance(answer, Exception):
             raise answer
@@ -105,6 +115,23 @@ def test_an_intake_that_is_away_ends_the_credentials_only_when_the_leaf_ends() -
     assert room.now == room.first.not_after - timedelta(seconds=10)
     assert len(room.asked_with) > 700  # about once a minute for twelve hours
     assert room.live.current is room.first
+
+
+def test_what_the_intake_said_is_told_though_the_last_try_was_cut_off() -> None:
+    room = Room(DoorUnreachable("the authority is away"))
+    room.now += timedelta(hours=12)
+    room.renewer.advance()
+    room.hang_in_the_last_try()
+    room.advance_to_the_end()
+    assert len(room.asked_with) == 2
+    assert "and the intake gave no other one: the authority is away." in str(room.live.error)
+
+
+def test_an_intake_that_says_nothing_at_all_did_not_answer_in_time() -> None:
+    room = Room()
+    room.hang_in_the_last_try()
+    room.advance_to_the_end()
+    assert "and the intake gave no other one: it did not answer in time." in str(room.live.error)
 
 
 def test_an_intake_that_comes_back_is_in_time_as_long_as_the_leaf_lasts() -> None:
