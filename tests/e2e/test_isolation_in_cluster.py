@@ -38,8 +38,6 @@ from support.installation import (
 )
 from support.pki_support import Site, current_time
 
-pytestmark = pytest.mark.xdist_group("isolation")
-
 PORT = 7443
 DOMAIN = "cluster.local"
 EXAMPLE = ROOT / "examples" / "09-peer-to-peer-three-clinics"
