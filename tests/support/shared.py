@@ -32,9 +32,14 @@ def shared(place: Path, make: Callable[[], object], remove: Callable[[], object]
 
 @contextmanager
 def locked(place: Path, *, alone: bool = True) -> Iterator[None]:
-    """Holds a lock that many may hold together, or one alone."""
-    with place.with_name(f"{place.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    """Holds a lock that many may hold together, or one alone. Whoever waits to be alone lets nobody else in before."""
+    with (
+        place.with_name(f"{place.name}.door").open("w") as door,
+        place.with_name(f"{place.name}.lock").open("w") as lock,
+    ):
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
         yield
 
 
