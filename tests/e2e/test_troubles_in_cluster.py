@@ -91,6 +91,7 @@ TROUBLES = {
 }
 
 
+@pytest.mark.alone  # how soon it shows is said of a node that does nothing else
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
 def test_a_trouble_shows_with_its_own_reason(room: Room, trouble: Trouble) -> None:
     hospitals = read_hospitals()
