@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 from splittraining.party.wire.tls import prepare_grpc_environment
 
 # Before anything imports torch: the number of threads decides the order of additions, and with it the last bits of a
@@ -13,3 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before anything imports grpc: it reads its TLS settings once.
 prepare_grpc_environment()
+
+# No test is timed: what is slow on a busy machine is not wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
