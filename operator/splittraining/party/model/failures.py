@@ -105,7 +105,7 @@ def explain_determinism(what: str) -> Iterator[None]:
         raise NumericsInvalid(
             f"{what} uses {operation}{_render_where(error)}, which has no deterministic form on this device",
             allowed="operations that give the same bits every time, where numerics.mode is Exact",
-            remedy="take another operation, set training.numerics.mode: Fast, or device: CPU at this party",
+            remedy="take another operation, or device: CPU at this party",
         ) from error
 
 
