@@ -15,6 +15,7 @@ from typing import Any
 
 import bench_model
 import numpy as np
+from split_step import build_client
 from summary import Spread, render_table, summarize
 
 from splittraining.local.launcher import Launcher
@@ -124,7 +125,7 @@ def _build_base(rounds: int, device: str) -> Case:
         },
         "schedule": {},
         "server": {"device": device.upper()},
-        "clients": [_build_client(name, device) for name in _NAMES],
+        "clients": [build_client(name, device) for name in _NAMES],
     }
     source = {"bench_model.py": Path(bench_model.__file__).read_text(encoding="utf-8")}
     return Case(spec, {name: {"train": make_table()} for name in _NAMES}, name="bench", source=source)
@@ -148,17 +149,3 @@ def _build_chain(base: Case) -> Case:
     rows = {column: np.concatenate([table[column] for table in tables]) for column in ("x", "y")}
     chain.tables[_NAMES[0]] = {"train": {"id": np.arange(len(rows["y"])), **rows}}
     return chain
-
-
-def _build_client(name: str, device: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "device": device.upper(),
-        "data": {
-            "format": "NPZ",
-            "volume": {"persistentVolumeClaim": {"claimName": name}},
-            "train": {"path": "train.npz"},
-            "inputs": [{"name": "x", "columns": ["x"]}],
-            "label": {"columns": ["y"]},
-        },
-    }

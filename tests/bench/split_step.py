@@ -320,19 +320,22 @@ def _build_case(cut: str, *, rounds: int, block_steps: int, device: str) -> Case
         },
         "schedule": {"mode": "Sequential", "sequential": {"turn": {"unit": "Steps", "length": block_steps}}},
         "server": {"device": device.upper()},
-        "clients": [
-            {
-                "name": CLIENT,
-                "device": device.upper(),
-                "data": {
-                    "format": "NPZ",
-                    "volume": {"persistentVolumeClaim": {"claimName": CLIENT}},
-                    "train": {"path": "train.npz"},
-                    "inputs": [{"name": "x", "columns": ["x"]}],
-                    "label": {"columns": ["y"]},
-                },
-            }
-        ],
+        "clients": [build_client(CLIENT, device)],
     }
     source = {"bench_model.py": Path(bench_model.__file__).read_text(encoding="utf-8")}
     return Case(spec, {CLIENT: {"train": table}}, name="bench", source=source)
+
+
+def build_client(name: str, device: str) -> dict[str, Any]:
+    """Builds a client with rows in `train.npz` on a claim of its own name, as a manifest has it."""
+    return {
+        "name": name,
+        "device": device.upper(),
+        "data": {
+            "format": "NPZ",
+            "volume": {"persistentVolumeClaim": {"claimName": name}},
+            "train": {"path": "train.npz"},
+            "inputs": [{"name": "x", "columns": ["x"]}],
+            "label": {"columns": ["y"]},
+        },
+    }
