@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from hypothesis import settings
@@ -19,3 +20,13 @@ prepare_grpc_environment()
 # No test is timed: what is slow on a busy machine is not wrong.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    """Tells the garbage collector that what is there now stays: PyTorch and the tests are millions of objects."""
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Lets the interpreter take it all apart as usual, which some libraries watch."""
+    gc.unfreeze()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,12 +17,12 @@ from splittraining.api.structural_schema import fill_defaults
 _ENVIRONMENT = celpy.Environment()
 
 
-def see_as_api_server(manifest: Mapping[str, Any]) -> Any:
+def see_as_api_server(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a manifest as rules see it: defaults filled in where the schema has some, everything else as written."""
-    return json_to_cel(fill_defaults(dict(manifest), _build_schema()))
+    return dict(fill_defaults(dict(manifest), _build_schema()))
 
 
-def evaluate_rule(cel: str, path: str, new: Any, old: Any = None) -> bool:
+def evaluate_rule(cel: str, path: str, new: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> bool:
     """Returns whether a rule holds at every place that its path names.
 
     Args:
@@ -34,13 +36,25 @@ def evaluate_rule(cel: str, path: str, new: Any, old: Any = None) -> bool:
         names = {"self": value}
         if old is not None:
             names["oldSelf"] = dict(_iterate_places(old, path))[place]
-        results.append(bool(_compile(cel).evaluate(names)))
+        results.append(evaluate_cel(cel, **names))
     return all(results)
 
 
 def evaluate_cel(cel: str, **names: Any) -> bool:
     """Returns what a rule says of plain values, as they are: nothing is filled in."""
-    return bool(_compile(cel).evaluate({name: json_to_cel(value) for name, value in names.items()}))
+    read = {name: _keep_what_is_read(cel, name, value) for name, value in names.items()}
+    return _evaluate(cel, json.dumps(read, sort_keys=True))
+
+
+def _keep_what_is_read(cel: str, name: str, value: Any) -> Any:
+    """Leaves out the fields that a rule does not name, so that objects that differ elsewhere are one case to it."""
+    uses = re.findall(rf"\b{name}\b(?:\.(\w+)\b(?!\())?", cel)
+    return {key: value[key] for key in uses if key in value} if isinstance(value, dict) and all(uses) else value
+
+
+@functools.cache
+def _evaluate(cel: str, names: str) -> bool:
+    return bool(_compile(cel).evaluate({name: json_to_cel(value) for name, value in json.loads(names).items()}))
 
 
 @functools.cache

@@ -27,9 +27,8 @@ PLAN_TARGET = "splittraining.party.main:plan_party"
 EXPORT_TARGET = "splittraining.party.main:export_results"
 """`export_results(folders, output, client, *, debug) -> exit code`; the export report is the last line on stdout."""
 
-PRELOAD = ("torch", "torch._dynamo", "splittraining.party.preload")
-"""torch._dynamo is what the first optimizer would import, for seconds, in every party. The last is a party's own code
-but for what must not be there before a fork, and saves each party most of a second."""
+PRELOAD = ("splittraining.party.preload",)
+"""PyTorch, and a party's own code but for what must not be there before a fork."""
 
 
 class Launcher:

@@ -11,16 +11,23 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 from splittraining.api.exit_codes import ExitCode
+from splittraining.party.lasting import without_collections
 
 
-def main() -> int:
-    """Runs the command line and returns its exit code."""
+def main() -> NoReturn:
+    """Runs the command line and ends this process with its exit code."""
     signal.signal(signal.SIGTERM, _stop_at_once)
-    from splittraining.party.main import main as run_command_line  # noqa: PLC0415 - what takes seconds, once SIGTERM is heard
+    with without_collections():
+        from splittraining.party.main import main as run_command_line  # noqa: PLC0415 - what takes seconds, once SIGTERM is heard
 
-    return run_command_line()
+    code = run_command_line()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: all is written and closed, and taking PyTorch's objects apart one by one is another second.
+    os._exit(code)
 
 
 def _stop_at_once(_number: int, _frame: FrameType | None) -> None:
@@ -30,4 +37,4 @@ def _stop_at_once(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,10 +4,16 @@ Not gRPC, which must not have been imported, let alone started, before a fork; n
 thread. What is missing here (`main`, `session`) each party imports for itself, in a few hundredths of a second.
 """
 
-from splittraining.party import endings, intake_client, renewal
-from splittraining.party.training import agreement, assembly, conductor, consent, export, relays, telemetry
-from splittraining.party.training.rounds import parallel_client, split_fed_client
-from splittraining.party.wire import isolation, relayed
+from splittraining.party.lasting import without_collections
+
+with without_collections():
+    import torch
+    import torch._dynamo  # what the first optimizer would import, for seconds, in every party
+
+    from splittraining.party import endings, intake_client, renewal
+    from splittraining.party.training import agreement, assembly, conductor, consent, export, relays, telemetry
+    from splittraining.party.training.rounds import parallel_client, split_fed_client
+    from splittraining.party.wire import isolation, relayed
 
 __all__ = [
     "agreement",
@@ -24,4 +30,5 @@ __all__ = [
     "renewal",
     "split_fed_client",
     "telemetry",
+    "torch",
 ]

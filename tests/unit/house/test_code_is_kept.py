@@ -42,19 +42,16 @@ def test_every_folder_of_the_package_has_a_charter() -> None:
     assert {path.parent for path in list_modules()} == {path.parent for path in CHARTERS}
 
 
-@pytest.mark.parametrize("path", list_modules(), ids=name_of)
-def test_a_module_stays_short_and_says_what_it_is(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) <= LONGEST_MODULE
-    assert ast.get_docstring(ast.parse(text))
+def test_modules_stay_short_and_say_what_they_are() -> None:
+    texts = {name_of(path): path.read_text() for path in list_modules()}
+    assert not [name for name, text in texts.items() if len(text.splitlines()) > LONGEST_MODULE]
+    assert not [name for name, text in texts.items() if not ast.get_docstring(ast.parse(text))]
 
 
-@pytest.mark.parametrize("path", list_files(), ids=name_of)
-def test_no_file_tells_of_the_machine_it_was_written_on(path: Path) -> None:
-    if path == Path(__file__):
-        return
-    found = PRIVATE.search(path.read_bytes().decode("utf-8", errors="replace"))
-    assert found is None, f"{name_of(path)} holds {found.group() if found else ''!r}"
+def test_no_file_tells_of_the_machine_it_was_written_on() -> None:
+    others = [path for path in list_files() if path != Path(__file__)]
+    found = {name_of(path): PRIVATE.search(path.read_bytes().decode("utf-8", errors="replace")) for path in others}
+    assert not {name: told.group() for name, told in found.items() if told}
 
 
 def test_only_the_launcher_names_the_party() -> None:
