@@ -19,6 +19,7 @@ from cluster.commands import run_command
 from cluster.components import CONTAINERD_SOCKET
 from cluster.namespaces import ENVIRONMENT, Holder
 from cluster.refusal import ClusterRefused
+from cluster.thin import write_thin_archive
 from image_builder.archive import Layer, write_archive
 from image_builder.cache import compute_key, keep
 from image_builder.dockerfile import ImageConfig
@@ -50,18 +51,24 @@ def copy_images(source: Path, target: Path) -> None:
 
 
 def load_archive(holder: Holder, archive: Path) -> str:
-    """Imports a docker archive into a running node, unless it is there; returns its reference.
+    """Imports a docker archive into a running node, but for what is there; returns its reference.
 
     Raises:
         ClusterRefused: The archive is none, or cannot be imported.
     """
     reference = read_reference(archive)
-    known = holder.run("ctr", "-a", CONTAINERD_SOCKET, *_NAMESPACE, "images", "ls", "-q").split()
+    control = ("ctr", "-a", CONTAINERD_SOCKET, *_NAMESPACE)
     # Kubernetes reads a name without a registry as one of docker.io's library.
     full = f"docker.io/library/{reference}" if "/" not in reference else reference
-    if full not in known:
+    if full in holder.run(*control, "images", "ls", "-q").split():
+        return reference
+    with tempfile.TemporaryDirectory() as folder:
         # A path in the cluster's own mount namespace is the same file: only a few places are its own.
-        holder.run("ctr", "-a", CONTAINERD_SOCKET, *_NAMESPACE, "images", "import", str(archive.resolve()))
+        given = archive.resolve()
+        if archive.with_suffix(".json").exists():
+            given = Path(folder) / "thin.tar"
+            write_thin_archive(given, archive, full, set(holder.run(*control, "content", "ls", "-q").split()))
+        holder.run(*control, "images", "import", str(given))
     return reference
 
 

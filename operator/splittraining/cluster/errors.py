@@ -13,7 +13,7 @@ ApiError
 ├── Invalid               400, 422: an object that the API server does not take
 ├── TypedPatchFailed      500, for good: an apply with a field that is unknown or of another type
 ├── TooManyRequests       429
-└── ServerFailed          any other 5xx
+└── ServerFailed          any other 5xx, and 403 where the API server has not heard of a kind's definition yet
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from typing import Any
 
 _ADMISSION_WORDS = ("denied the request", "violates PodSecurity", "usage per ")
 """Of webhooks and policies, of pod security, and of LimitRanges ("minimum cpu usage per Container is ...")."""
+_UNKNOWN_KIND = "cannot find RESTMapping"
+"""Of the admission of owners: it reads which kinds there are every 30 s, and knows none that came since."""
 _TYPED_PATCH = "failed to create typed patch object"
 _MOST_CHARACTERS = 1000
 
@@ -128,14 +130,20 @@ def _decide_kind(status: int, reason: str, message: str, causes: set[str]) -> ty
     if status == HTTPStatus.CONFLICT:
         return AlreadyExists if reason == "AlreadyExists" else Conflict
     if status == HTTPStatus.FORBIDDEN:
-        if "NamespaceTerminating" in causes or "because it is being terminated" in message:
-            return NamespaceTerminating
-        if "exceeded quota" in message:
-            return QuotaExceeded
-        return AdmissionRefused if any(words in message for words in _ADMISSION_WORDS) else Forbidden
+        return _decide_kind_of_refusal(message, causes)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return TypedPatchFailed if _TYPED_PATCH in message else ServerFailed
     return _BY_STATUS.get(status, Invalid)
+
+
+def _decide_kind_of_refusal(message: str, causes: set[str]) -> type[ApiError]:
+    if "NamespaceTerminating" in causes or "because it is being terminated" in message:
+        return NamespaceTerminating
+    if _UNKNOWN_KIND in message:
+        return ServerFailed
+    if "exceeded quota" in message:
+        return QuotaExceeded
+    return AdmissionRefused if any(words in message for words in _ADMISSION_WORDS) else Forbidden
 
 
 def _list_causes(body: Mapping[str, Any]) -> set[str]:

@@ -58,6 +58,11 @@ def refuse(status: int, message: str, **body: Any) -> errors.ApiError:
             errors.NamespaceTerminating,
             id="a namespace that goes",
         ),
+        pytest.param(
+            refuse(403, "x is forbidden: cannot set blockOwnerDeletion because cannot find RESTMapping for y"),
+            errors.ServerFailed,
+            id="a kind that came a moment ago",
+        ),
         pytest.param(refuse(422, "spec.rounds: Invalid value"), errors.Invalid, id="an invalid object"),
         pytest.param(refuse(400, "strict decoding error"), errors.Invalid, id="an object that cannot be read"),
         pytest.param(
