@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cluster.client import wait_until
 from support.house_support import ROOT
 from support.installation import CHART, RELEASE, SYSTEM, Installation, Room, begin_lasting, read_hospitals
 
@@ -68,32 +67,36 @@ def read_previous_chart(folder: Path) -> Path | None:
 
 
 @pytest.mark.alone
-def test_a_training_goes_on_through_an_upgrade_from_the_previous_chart_and_back(room: Room, tmp_path: Path) -> None:
+def test_a_training_outlives_an_upgrade_a_way_back_and_an_uninstallation_and_goes_when_told(
+    room: Room, tmp_path: Path
+) -> None:
+    """One walk with one training, since every other step waits for pods: an administrator's year."""
+    installation = room.installation
     previous = read_previous_chart(tmp_path)
-    if previous is None:
-        pytest.skip("the commit before has no chart, or there is no history here")
-    room.installation.install(previous)
+    if previous is not None:  # the commit before has a chart
+        installation.install(previous)
     training = begin_lasting(room)
+    name = training["metadata"]["name"]
     # Each of these replaces the operator's pods, also where the two charts are alike.
-    room.installation.install(**{"podAnnotations.chart": "this"})
-    room.installation.run("helm", "rollback", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "180s")
-    room.installation.install(**{"podAnnotations.chart": "this"})
-    step = room.get(training["metadata"]["name"])["status"]["progress"]["step"]
-    training = room.wait_for(
-        training["metadata"]["name"], "further steps", lambda seen: seen["status"]["progress"]["step"] > step
-    )
+    installation.install(**{"podAnnotations.chart": "this"})
+    installation.run("helm", "rollback", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "180s")
+    installation.install(**{"podAnnotations.chart": "this"})
+    step = room.get(name)["status"]["progress"]["step"]
+    training = room.wait_for(name, "further steps", lambda seen: seen["status"]["progress"]["step"] > step)
     assert training["status"]["attempt"] == 1
 
-
-@pytest.mark.alone
-def test_uninstalling_leaves_trainings_as_they_are_and_nothing_stuck(room: Room) -> None:
-    installation = room.installation
-    name = begin_lasting(room)["metadata"]["name"]
+    another = installation.make_room()
+    hospitals = read_hospitals()
+    hospitals.spec["suspend"] = True
+    hospitals.begin(another)
+    another.wait_for_state(hospitals.name, "Suspended")
     installation.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "120s")
     try:
         assert installation.client.find(DEPLOYMENT) is None
         assert room.get(name), "the resources stay: their definitions are kept"
-        room.kubectl("delete", "splittraining", name, "--wait=true", "--timeout=60s")
-        wait_until("no pod of a party", lambda: not room.list_pods())
+        assert another.get(hospitals.name)
+        another.kubectl("delete", "splittraining", hospitals.name, "--wait=true", "--timeout=60s")
+        room.remove()  # with the training that runs in it
+        another.remove()
     finally:
         installation.install()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from cluster.client import find_condition, wait_until
-from support.installation import FOR_A_WHILE, Installation, Room, begin_lasting, get_state, is_training, read_hospitals
+from support.installation import Room, begin_lasting, get_state, is_training, read_hospitals
 
 KINDS = (
     "splitparticipations", "jobs", "pods", "services", "serviceaccounts", "configmaps", "networkpolicies",
@@ -24,7 +22,8 @@ def list_volumes(room: Room) -> set[str]:
     return {each for each in list_left(room) if each.startswith("persistentvolumeclaim")}
 
 
-def test_a_training_is_suspended_resumed_deleted_in_the_middle_and_made_anew_at_once(room: Room) -> None:
+def test_a_training_is_suspended_resumed_deleted_in_the_middle_made_anew_at_once_and_loses_a_party(room: Room) -> None:
+    """One walk under one name, since every other step waits for pods: a training's life."""
     training = begin_lasting(room)
     name, uid = training["metadata"]["name"], training["metadata"]["uid"]
     volumes = list_volumes(room)
@@ -41,43 +40,29 @@ def test_a_training_is_suspended_resumed_deleted_in_the_middle_and_made_anew_at_
     assert "begins at round 1" in find_condition(training, "CheckpointAvailable")["message"]
 
     room.kubectl("delete", "splittraining", name, "--wait=true")
-    room.apply(read_hospitals(rounds=2).training)
-    training = room.wait_for_state(name, "Completed", "Failed")
-    assert get_state(training) == "Completed", training["status"]
+    room.apply(read_hospitals(rounds=20).training)
+    training = room.wait_for(name, "a trained step", is_training)
     assert training["metadata"]["uid"] != uid
+
+    pod = room.list_pods(party="st-mary")[0]["metadata"]["name"]
+    room.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    training = room.wait_for_state(name, "Completed", "Failed", patience_s=240)
+    assert get_state(training) == "Completed", training["status"]
+    assert training["status"]["attempt"] == 2
 
     room.kubectl("delete", "splittraining", name, "--wait=true")
     wait_until("nothing but volumes", lambda: list_left(room) == list_volumes(room))
     assert room.list_pods() == []
 
 
-@pytest.mark.alone
-def test_a_namespace_goes_while_the_operator_is_away(installation: Installation) -> None:
-    room = installation.make_room()
-    begin_lasting(room)
-    installation.scale(0)
-    try:
-        room.remove()
-    finally:
-        installation.scale(2)
-
-
 def test_a_deadline_ends_a_training_and_its_time_to_live_removes_it(room: Room) -> None:
-    hospitals = read_hospitals(rounds=FOR_A_WHILE)
-    hospitals.spec.update(activeDeadlineSeconds=10, ttlSecondsAfterFinished=10)
-    hospitals.begin(room)
-    room.wait_for_state(hospitals.name, "Running")
-    training = room.wait_for_state(hospitals.name, "Failed")
+    training = begin_lasting(room)
+    name = training["metadata"]["name"]
+    room.kubectl(
+        *("patch", "splittraining", name, "--type=merge", "-p"),
+        '{"spec":{"activeDeadlineSeconds":1,"ttlSecondsAfterFinished":5}}',
+    )
+    training = room.wait_for_state(name, "Failed")
     assert find_condition(training, "Failed")["reason"] == "DeadlineExceeded"
-    wait_until("it is removed", lambda: not room.get(hospitals.name))
-
-
-def test_a_killed_party_is_started_over_and_the_training_completes(room: Room) -> None:
-    hospitals = read_hospitals(rounds=40)
-    hospitals.begin(room)
-    room.wait_for(hospitals.name, "a trained step", is_training)
-    pod = room.list_pods(party="st-mary")[0]["metadata"]["name"]
-    room.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
-    training = room.wait_for_state(hospitals.name, "Completed", "Failed", patience_s=240)
-    assert get_state(training) == "Completed", training["status"]
-    assert training["status"]["attempt"] == 2
+    wait_until("it is removed", lambda: not room.get(name))
+    assert room.list_pods() == []

@@ -84,17 +84,6 @@ class Installation:
             "--wait", "--timeout", _HELM_PATIENCE, *given,
         )  # fmt: skip
 
-    def scale(self, replicas: int) -> None:
-        """Starts or stops the operator's pods; returns when it is so."""
-        path = f"/apis/apps/v1/namespaces/{SYSTEM}/deployments/{RELEASE}-operator"
-        self.client.patch(path, {"spec": {"replicas": replicas}})
-
-        def is_so() -> bool:
-            status = self.client.get(path)["status"]
-            return bool(status.get("replicas", 0) == replicas and status.get("readyReplicas", 0) == replicas)
-
-        wait_until(f"{replicas} operators", is_so)
-
     def wait_for_empty(self) -> None:
         """Waits until no namespace of a test is left."""
 
