@@ -32,7 +32,6 @@ prepare_grpc_environment()  # gRPC reads its cipher suites when it is first impo
 
 try:
     import torch
-    import torch._dynamo  # the first optimizer would; here `entry` makes it quick
 except ModuleNotFoundError:
     raise SystemExit("error: a party needs PyTorch. To do: pip install 'splittraining[party]'.") from None
 

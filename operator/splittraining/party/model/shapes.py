@@ -1,7 +1,11 @@
 """What every traced node yields, without computing anything: shapes, dtypes, gradients, and who writes into whom.
 
-The graph is walked with fake tensors (no memory, no arithmetic) for two numbers of rows. What differs between the two
-is what grows with the batch; what does not, does not.
+The graph is walked with tensors that have neither memory nor values, for two numbers of rows. What differs between the
+two is what grows with the batch; what does not, does not.
+
+They are PyTorch's meta tensors, on which an operation takes microseconds. Where a model asks for more, such as for a
+constant's value or a tensor on the CPU, it is walked again with fake tensors, which know that and take ten times as
+long; what these refuse is refused.
 """
 
 # ruff: noqa: ANN401 - nodes yield anything, and fx.Interpreter says so
@@ -10,8 +14,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +28,7 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.func import functional_call
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from splittraining.api.errors import ModelInvalid
 from splittraining.api.spec.model import InputSpec
@@ -35,6 +40,7 @@ from splittraining.party.model.trace import Trace, get_origin
 ROWS = (4, 8)
 """Two batch sizes: even, so that models may halve a batch, and above one, which BatchNorm needs."""
 
+_DEPENDENT = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output}
 _WIRE_DTYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 
 
@@ -113,22 +119,55 @@ class Shapes:
 
 
 def propagate(trace: Trace, inputs: Sequence[InputSpec]) -> Shapes:
-    """Walks a trace with fake tensors for both numbers of rows.
+    """Walks a trace for both numbers of rows.
 
     Raises:
         ModelInvalid: if an operation refuses the declared inputs, or a size depends on the data's values.
     """
     shapes = Shapes()
     by_name = {item.name: item for item in inputs}
-    walks = [_Walk(trace, by_name, rows) for rows in ROWS]
-    with _quiet_fake_tensors():
-        for walk in walks:
-            walk.run_all()
+    try:
+        walks = [_walk_on_meta(trace, by_name, rows) for rows in ROWS]
+    except Exception:  # noqa: BLE001 - whatever it was: the other walk gets through, or says what is wrong
+        with _quiet_fake_tensors():
+            walks = [_walk_with_fakes(trace, by_name, rows) for rows in ROWS]
     for node in trace.graph.nodes:
         shapes.values[node] = (walks[0].env[node], walks[1].env[node])
         shapes.storages[node] = _get_storages(walks[0].env[node])
         shapes.writes[node] = frozenset(walks[0].writes[node])
     return shapes
+
+
+def _walk_on_meta(trace: Trace, inputs: Mapping[str, InputSpec], rows: int) -> _Walk:
+    memory: dict[int, torch.UntypedStorage] = {}
+
+    def lend(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_contiguous():
+            raise NotImplementedError("a layout of its own, such as channels last, is handed on as the device does it")
+        real = tensor.untyped_storage()
+        storage = memory.setdefault(_identify(tensor), torch.UntypedStorage(real.nbytes(), device="meta"))  # type: ignore[no-untyped-call]
+        lent = torch.empty(0, dtype=tensor.dtype, device="meta")
+        lent.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
+        return lent.requires_grad_(tensor.requires_grad)
+
+    with ExitStack() as around:
+        around.enter_context(torch.device("meta"))
+        around.enter_context(_NoValues())  # type: ignore[no-untyped-call]
+        return _Walk(trace, inputs, rows, lend)
+
+
+def _walk_with_fakes(trace: Trace, inputs: Mapping[str, InputSpec], rows: int) -> _Walk:
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        return _Walk(trace, inputs, rows, mode.from_tensor)
+
+
+class _NoValues(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses operations whose result's size depends on values: some of them make one up for meta tensors."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if _DEPENDENT.intersection(func.tags):
+            raise DynamicOutputShapeException(func)
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
@@ -144,21 +183,30 @@ def _quiet_fake_tensors() -> Iterator[None]:
 
 
 class _Walk(fx.Interpreter):
-    """Runs the graph with fake tensors in place of parameters, buffers and inputs."""
+    """Runs the graph, once, with tensors without values in place of parameters, buffers and inputs.
 
-    def __init__(self, trace: Trace, inputs: dict[str, InputSpec], rows: int) -> None:
+    Args:
+        trace: What to run.
+        inputs: The declared inputs by name.
+        rows: How many rows they have.
+        lend: Returns the tensor that stands for a real one.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        inputs: Mapping[str, InputSpec],
+        rows: int,
+        lend: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
         super().__init__(trace.root, garbage_collect_values=False, graph=trace.graph)
         self.extra_traceback = False
         self.writes: dict[fx.Node, set[int]] = defaultdict(set)
-        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
-        with self._mode:
-            self._fakes = {
-                name: torch.empty((rows, *item.shape), dtype=TORCH_DTYPES[item.dtype]) for name, item in inputs.items()
-            }
-
-    def run_all(self) -> None:
-        """Runs every node."""
-        with self._mode, torch.enable_grad():
+        self._lend = lend
+        self._inputs = {
+            name: torch.empty((rows, *item.shape), dtype=TORCH_DTYPES[item.dtype]) for name, item in inputs.items()
+        }
+        with torch.enable_grad():
             for node in self.graph.nodes:
                 self.env[node] = self._run(node)
 
@@ -178,7 +226,7 @@ class _Walk(fx.Interpreter):
                 remedy="use a mask and torch.where instead of selecting, and no .item()",
             ) from error
         except Exception as error:
-            declared = ", ".join(f"{name} {tuple(fake.shape)}" for name, fake in self._fakes.items())
+            declared = ", ".join(f"{name} {tuple(given.shape)}" for name, given in self._inputs.items())
             raise ModelInvalid(
                 f"the model refuses inputs of the declared shapes ({declared}) in `{node.name}` at "
                 f"{get_origin(node).place}: {render_error(error)}",
@@ -188,18 +236,18 @@ class _Walk(fx.Interpreter):
         return result
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002
-        return self._fakes[str(target)]
+        return self._inputs[str(target)]
 
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002
         value = self.fetch_attr(target)
-        return self._mode.from_tensor(value) if isinstance(value, torch.Tensor) else value
+        return self._lend(value) if isinstance(value, torch.Tensor) else value
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         # With its real buffers a BatchNorm would count this walk as a batch.
         module: nn.Module = self.fetch_attr(target)
         own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        fakes: dict[str, torch.Tensor] = {name: self._mode.from_tensor(tensor) for name, tensor in own.items()}
-        return functional_call(module, fakes, args, kwargs)
+        lent = {name: self._lend(tensor) for name, tensor in own.items()}
+        return functional_call(module, lent, args, kwargs)
 
 
 def _get_storages(value: Any) -> frozenset[int]:

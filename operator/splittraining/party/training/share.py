@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from splittraining.api.plan_report import PlanReport
 from splittraining.api.spec.update import ClippingMode
 from splittraining.api.spec.warm_start import WarmStartSpec
 from splittraining.api.wire_plan import WirePlan
+from splittraining.party.lasting import without_collections
 from splittraining.party.model.build import build_model
 from splittraining.party.model.cut import CutModel
 from splittraining.party.model.prediction import build_prediction_stages
@@ -74,6 +76,8 @@ class ModelShare:
         freeze_parameters(model, contract.training.freeze)  # before tracing, which finds what needs no gradient
         check_parameter_groups(contract.training, model)
         self._state_names = frozenset(model.state_dict())
+        with without_collections():
+            importlib.import_module("torch._dynamo")  # as cuts and optimizers do by themselves, in twice the time
         cut = cut_for_contract(model, contract)
         check_pinned_plan(contract, cut.wire_plan)
         check_transfers(contract, cut.wire_plan)
