@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,14 @@ def installation(cluster: node.Cluster | kind.KindCluster, meeting_place: Path) 
         yield installed
 
 
+@pytest.fixture
+def prepared(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """What a test does before it needs the cluster, which another may have alone: its parameter, given a folder."""
+    return request.param(tmp_path) if hasattr(request, "param") else None
+
+
 @pytest.fixture(autouse=True)
-def _turn(request: pytest.FixtureRequest, meeting_place: Path) -> Iterator[None]:
+def _turn(request: pytest.FixtureRequest, meeting_place: Path, prepared: object) -> Iterator[None]:  # noqa: ARG001
     """Lets a test that stops or replaces the operator have the cluster alone, and all others have it together."""
     with locked(meeting_place / "operator", alone=request.node.get_closest_marker("alone") is not None):
         yield

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,21 +31,44 @@ SHOWN_ELSEWHERE = {
 """Examples that a run which has to be short may leave out: what they need of a cluster, others need too."""
 
 
-@pytest.mark.parametrize(
-    "example",
-    [
-        pytest.param(example, id=name_of(example), marks=[pytest.mark.full] if example.name in SHOWN_ELSEWHERE else [])
-        for example in list_examples()
-    ],
-)
-def test_an_example_is_complete_with_the_weights_of_a_local_run(room: Room, tmp_path: Path, example: Path) -> None:
+@dataclass(frozen=True)
+class Prepared:
+    """An example that was run on this machine.
+
+    Attributes:
+        name: The training's.
+        claims: Folders with the data, by claim.
+        documents: The training and what it needs.
+    """
+
+    name: str
+    claims: Mapping[str, Path]
+    documents: list[dict[str, Any]]
+
+
+def run_example_here(example: Path, folder: Path) -> Prepared:
     claims, documents = make_data(example), read_example(example)
     name = begin_alike(documents)
-    room.offer(claims)
-    room.apply(*(document for document in documents if document["kind"] != "SplitTraining"))
-    room.apply(*(document for document in documents if document["kind"] == "SplitTraining"))
-    run_here(tmp_path, documents, claims)
-    training = room.wait_for_state(name, "Completed", "Failed", patience_s=240)
+    run_here(folder, documents, claims)
+    return Prepared(name, claims, documents)
+
+
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        pytest.param(
+            partial(run_example_here, example),
+            id=name_of(example),
+            marks=[pytest.mark.full] if example.name in SHOWN_ELSEWHERE else [],
+        )
+        for example in list_examples()
+    ],
+    indirect=True,
+)
+def test_an_example_is_complete_with_the_weights_of_a_local_run(prepared: Prepared, room: Room, tmp_path: Path) -> None:
+    room.offer(prepared.claims)
+    room.apply(*sorted(prepared.documents, key=lambda document: document["kind"] == "SplitTraining"))
+    training = room.wait_for_state(prepared.name, "Completed", "Failed", patience_s=240)
     status = training["status"]
     conditions = {each["type"]: each for each in status["conditions"]}
     assert conditions["Complete"]["status"] == "True", conditions
