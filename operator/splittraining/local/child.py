@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import multiprocessing.connection
@@ -37,6 +38,8 @@ class Order:
 
 def follow_order(order: Order) -> None:
     """Runs the target in this process, which ends with the target's exit code."""
+    # What came by the fork stays. A visit of the garbage collector to it would copy every page that is shared.
+    gc.freeze()
     _end_with_the_command()
     # Ctrl-C reaches every process of the terminal's group; what it means is for the command to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -15,5 +15,8 @@ def without_collections() -> Iterator[None]:
     try:
         yield
     finally:
+        # Both together make what is there old at once. The next visit to the young would see all of it.
+        gc.freeze()
+        gc.unfreeze()
         if was_enabled:
             gc.enable()
