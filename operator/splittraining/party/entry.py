@@ -7,7 +7,6 @@ read as memory that ran out.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -21,10 +20,9 @@ from splittraining.party.lasting import without_collections
 def main() -> NoReturn:
     """Runs the command line and ends this process with its exit code."""
     signal.signal(signal.SIGTERM, _stop_at_once)
-    with without_collections():
+    with without_collections(for_good=True):
         from splittraining.party.main import main as run_command_line  # noqa: PLC0415 - what takes seconds, once SIGTERM is heard
 
-    gc.freeze()  # what was imported stays: nothing there to be visited again and again
     code = run_command_line()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,8 +77,9 @@ class ModelShare:
         freeze_parameters(model, contract.training.freeze)  # before tracing, which finds what needs no gradient
         check_parameter_groups(contract.training, model)
         self._state_names = frozenset(model.state_dict())
-        with without_collections():
-            importlib.import_module("torch._dynamo")  # as cuts and optimizers do by themselves, in twice the time
+        if "torch._dynamo" not in sys.modules:  # cuts and optimizers import it by themselves, and slower
+            with without_collections(for_good=True):
+                importlib.import_module("torch._dynamo")
         cut = cut_for_contract(model, contract)
         check_pinned_plan(contract, cut.wire_plan)
         check_transfers(contract, cut.wire_plan)
