@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import ssl
@@ -62,9 +63,7 @@ class Client:
 
     def call(self, method: str, path: str, body: object = None, *, content_type: str = JSON) -> tuple[int, Any]:
         """Makes one call; returns status and answer."""
-        context = ssl.create_default_context(cafile=str(self.authority))
-        if self.certificate is not None:
-            context.load_cert_chain(*self.certificate)
+        context = _build_context(self.authority, self.certificate, self.authority.stat().st_mtime_ns)
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=_ANSWER_PATIENCE_S, context=context)
         headers = {"Content-Type": content_type} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
         try:
@@ -124,6 +123,14 @@ class Client:
         status, answer = self.call("PATCH", path, body, content_type=content_type)
         assert status == 200, answer
         return dict(answer)
+
+
+@functools.lru_cache(maxsize=8)
+def _build_context(authority: Path, certificate: tuple[Path, Path] | None, _written_ns: int) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority))
+    if certificate is not None:
+        context.load_cert_chain(*certificate)
+    return context
 
 
 def find_condition(obj: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -24,11 +24,15 @@ from support.installation import (
 )
 
 SHOWN_ELSEWHERE = {
-    "04-extended-vanilla-board": "05 and 03 together: a chain, and rows joined by id",
-    "07-parallel-many-clinics": "08: all clients at once, and sums at the first of them",
+    "04-extended-vanilla-board": "03: several owners and a label holder, all of which dial the server and nobody else",
+    "05-multi-hop-chain": "03: likewise; what goes from owner to owner is carried by the server",
+    "06-multi-task-one-image-two-answers": "03: likewise, with labels at two of them",
+    "07-parallel-many-clinics": "01: hospitals that dial the server and nobody else",
+    "08-split-fed-hospitals": "01: likewise",
     "09-peer-to-peer-three-clinics": "test_isolation_in_cluster runs it for as long as its tests take",
 }
-"""Examples that a run which has to be short may leave out: what they need of a cluster, others need too."""
+"""Examples that a run which has to be short may leave out: what they need of a cluster, which is Services, policies and
+links, others need too. What each learns is shown by `tests/local` in every run."""
 
 
 @dataclass(frozen=True)
