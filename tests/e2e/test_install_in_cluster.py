@@ -95,6 +95,7 @@ def test_a_training_outlives_an_upgrade_a_way_back_and_an_uninstallation_and_goe
         assert room.get(name), "the resources stay: their definitions are kept"
         assert another.get(hospitals.name)
         another.kubectl("delete", "splittraining", hospitals.name, "--wait=true", "--timeout=60s")
+        another.leave()
         room.remove()  # with the training that runs in it
         another.remove()
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.client import find_condition, wait_until
-from support.installation import Room, begin_lasting, get_state, is_training, read_hospitals
+from support.installation import Room, begin_lasting, get_state, is_training, read_leisurely_hospitals
 
 KINDS = (
     "splitparticipations", "jobs", "pods", "services", "serviceaccounts", "configmaps", "networkpolicies",
@@ -40,7 +40,7 @@ def test_a_training_is_suspended_resumed_deleted_in_the_middle_made_anew_at_once
     assert "begins at round 1" in find_condition(training, "CheckpointAvailable")["message"]
 
     room.kubectl("delete", "splittraining", name, "--wait=true")
-    room.apply(read_hospitals(rounds=20).training)
+    room.apply(read_leisurely_hospitals(rounds=3).training)
     training = room.wait_for(name, "a trained step", is_training)
     assert training["metadata"]["uid"] != uid
 

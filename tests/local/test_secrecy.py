@@ -23,8 +23,10 @@ from support.runs import FinishedRun, run_case
 from support.spying import MEMORY, RECORDED, SpyLauncher, find_canaries, find_in_folder, make_known_bytes
 from support.together_cases import scheduled
 
-LABEL_WIDTH = 6
+WHERE_IT_IS = ("north", "registry")
+"""Clients whose own memory holds what the server's must not: the search is tried on them."""
 
+LABEL_WIDTH = 6
 """Floats in a label: so many that their bytes cannot be in a memory by chance."""
 
 
@@ -81,7 +83,8 @@ Observed = tuple[Case, FinishedRun, Path]
 
 
 def observe(case: Case, folder: Path) -> Observed:
-    launcher = SpyLauncher(folder / "seen", environment=build_environment(intra_op_threads=1))
+    environment = build_environment(intra_op_threads=1)
+    launcher = SpyLauncher(folder / "seen", environment=environment, searched=("server", *WHERE_IT_IS))
     run = run_case(case, folder, launcher=launcher)
     assert run.outcome.exit_code == 0, run.outcome
     return case, run, folder / "seen"

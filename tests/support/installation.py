@@ -309,21 +309,27 @@ def compute_loss(output, label):
 """Leaves the machine to others: the loss of a training that a test only looks at."""
 
 
-def make_lasting(documents: Iterable[dict[str, Any]]) -> None:
+def make_lasting(documents: Iterable[dict[str, Any]], *, rounds: int = FOR_A_WHILE) -> None:
     """Lets an example go on for longer than any test looks at it, without keeping the machine busy."""
     for document in documents:
         if document["kind"] == "SplitTraining":
-            document["spec"]["rounds"] = FOR_A_WHILE
+            document["spec"]["rounds"] = rounds
             document["spec"]["training"]["loss"] = {"entrypoint": "leisurely:compute_loss"}
             document["spec"]["training"]["evaluation"].pop("metrics")  # they are known for losses by name only
         else:
             document["data"]["leisurely.py"] = LEISURELY_LOSS
 
 
+def read_leisurely_hospitals(*, rounds: int = FOR_A_WHILE) -> Hospitals:
+    """Reads example 01 with a loss that waits: a round takes about six seconds."""
+    hospitals = read_hospitals()
+    make_lasting([hospitals.training, *hospitals.others], rounds=rounds)
+    return hospitals
+
+
 def begin_lasting(room: Room) -> dict[str, Any]:
     """Begins a training that no test has the patience to see the end of; returns it when it has done a step."""
-    hospitals = read_hospitals()
-    make_lasting([hospitals.training, *hospitals.others])
+    hospitals = read_leisurely_hospitals()
     hospitals.begin(room)
     return room.wait_for(hospitals.name, "a trained step", is_training)
 

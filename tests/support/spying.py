@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -59,20 +59,29 @@ class RecordingChannel:
 
 
 class SpyLauncher(Launcher):
-    """Starts every party under observation; what is seen goes to `folder/<party>/`."""
+    """Starts every party under observation; what is seen goes to `folder/<party>/`.
 
-    def __init__(self, folder: Path, *, environment: dict[str, str]) -> None:
+    Args:
+        folder: Where it goes.
+        environment: Of the parties.
+        searched: Parties whose memory is written out, hundreds of megabytes each.
+    """
+
+    def __init__(self, folder: Path, *, environment: dict[str, str], searched: Collection[str] = ("server",)) -> None:
         super().__init__(environment=environment)
         self._folder = folder
+        self._searched = searched
 
     def start(self, name: str, order: Order) -> ForkServerProcess:
         seen = self._folder / name
         seen.mkdir(parents=True)
         target = "support.spying:run_observed"
-        return super().start(name, replace(order, target=target, arguments=(*order.arguments, str(seen))))
+        return super().start(
+            name, replace(order, target=target, arguments=(*order.arguments, str(seen), name in self._searched))
+        )
 
 
-def run_observed(document_path: str, seen_folder: str, *, debug: bool) -> int:
+def run_observed(document_path: str, seen_folder: str, is_searched: bool, *, debug: bool) -> int:  # noqa: FBT001
     """Runs one party under observation; a client draws known bytes for random ones."""
     from splittraining.party.main import run_party  # noqa: PLC0415 - only in the party's own process
     from splittraining.party.training.session import Surroundings  # noqa: PLC0415
@@ -86,7 +95,8 @@ def run_observed(document_path: str, seen_folder: str, *, debug: bool) -> int:
         code = run_party(document_path, debug=debug, surroundings=surroundings)
     del surroundings
     gc.collect()
-    write_own_memory(seen / MEMORY)
+    if is_searched:
+        write_own_memory(seen / MEMORY)
     return code
 
 
