@@ -127,10 +127,10 @@ def propagate(trace: Trace, inputs: Sequence[InputSpec]) -> Shapes:
     shapes = Shapes()
     by_name = {item.name: item for item in inputs}
     try:
-        walks = [_walk_on_meta(trace, by_name, rows) for rows in ROWS]
+        walks = [walk_on_meta(trace, by_name, rows) for rows in ROWS]
     except Exception:  # noqa: BLE001 - whatever it was: the other walk gets through, or says what is wrong
         with _quiet_fake_tensors():
-            walks = [_walk_with_fakes(trace, by_name, rows) for rows in ROWS]
+            walks = [walk_with_fakes(trace, by_name, rows) for rows in ROWS]
     for node in trace.graph.nodes:
         shapes.values[node] = (walks[0].env[node], walks[1].env[node])
         shapes.storages[node] = _get_storages(walks[0].env[node])
@@ -138,7 +138,8 @@ def propagate(trace: Trace, inputs: Sequence[InputSpec]) -> Shapes:
     return shapes
 
 
-def _walk_on_meta(trace: Trace, inputs: Mapping[str, InputSpec], rows: int) -> _Walk:
+def walk_on_meta(trace: Trace, inputs: Mapping[str, InputSpec], rows: int) -> Walk:
+    """Walks a trace with meta tensors; what they cannot say ends it with whatever error it was."""
     memory: dict[int, torch.UntypedStorage] = {}
 
     def lend(tensor: torch.Tensor) -> torch.Tensor:
@@ -153,12 +154,17 @@ def _walk_on_meta(trace: Trace, inputs: Mapping[str, InputSpec], rows: int) -> _
     with ExitStack() as around:
         around.enter_context(torch.device("meta"))
         around.enter_context(_NoValues())  # type: ignore[no-untyped-call]
-        return _Walk(trace, inputs, rows, lend)
+        return Walk(trace, inputs, rows, lend)
 
 
-def _walk_with_fakes(trace: Trace, inputs: Mapping[str, InputSpec], rows: int) -> _Walk:
+def walk_with_fakes(trace: Trace, inputs: Mapping[str, InputSpec], rows: int) -> Walk:
+    """Walks a trace with fake tensors.
+
+    Raises:
+        ModelInvalid: if an operation refuses the declared inputs, or a size depends on the data's values.
+    """
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        return _Walk(trace, inputs, rows, mode.from_tensor)
+        return Walk(trace, inputs, rows, mode.from_tensor)
 
 
 class _NoValues(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -182,7 +188,7 @@ def _quiet_fake_tensors() -> Iterator[None]:
         logger.setLevel(before)
 
 
-class _Walk(fx.Interpreter):
+class Walk(fx.Interpreter):
     """Runs the graph, once, with tensors without values in place of parameters, buffers and inputs.
 
     Args:
@@ -190,6 +196,9 @@ class _Walk(fx.Interpreter):
         inputs: The declared inputs by name.
         rows: How many rows they have.
         lend: Returns the tensor that stands for a real one.
+
+    Attributes:
+        writes: By node, identities of the memory that it changes in place. What each yields is in `env`.
     """
 
     def __init__(
@@ -236,13 +245,16 @@ class _Walk(fx.Interpreter):
         return result
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002
+        """Returns the input of that name."""
         return self._inputs[str(target)]
 
     def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002
+        """Returns what stands for an attribute of the model."""
         value = self.fetch_attr(target)
         return self._lend(value) if isinstance(value, torch.Tensor) else value
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Calls a module with what stands for its parameters and buffers."""
         # With its real buffers a BatchNorm would count this walk as a batch.
         module: nn.Module = self.fetch_attr(target)
         own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
