@@ -10,10 +10,11 @@ with without_collections():
     import torch
     import torch._dynamo  # what the first optimizer would import, for seconds, in every party
 
-    from splittraining.party import endings, intake_client, renewal
+    from splittraining.party import endings, intake_client, logs, renewal
     from splittraining.party.training import agreement, assembly, conductor, consent, export, relays, telemetry
     from splittraining.party.training.rounds import parallel_client, split_fed_client
-    from splittraining.party.wire import isolation, relayed
+    from splittraining.party.wire import isolation, probe, relayed, tls
+    from splittraining.party.wire import renewal as wire_renewal
 
 __all__ = [
     "agreement",
@@ -24,11 +25,15 @@ __all__ = [
     "export",
     "intake_client",
     "isolation",
+    "logs",
     "parallel_client",
+    "probe",
     "relayed",
     "relays",
     "renewal",
     "split_fed_client",
     "telemetry",
+    "tls",
     "torch",
+    "wire_renewal",
 ]
