@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -11,6 +9,7 @@ import yaml
 from splittraining.api.errors import ModelCodeFailed, ModelInvalid, SplitTrainingError
 from splittraining.api.exit_codes import ExitCode
 from splittraining.api.plan_report import PlanReport
+from splittraining.cli.main import main
 from splittraining.local.accepted import accept_manifest
 from splittraining.local.manifest import load_manifest
 from splittraining.local.planner import cut_model
@@ -104,15 +103,15 @@ def test_what_passes_an_owner_of_a_chain_without_being_named_is_refused_by_name(
         cut(case, tmp_path)
 
 
-@pytest.mark.slow  # a command of its own imports torch anew
-def test_a_pinned_plan_is_what_the_command_prints_and_a_manifest_that_is_still_valid(tmp_path):
+@pytest.mark.slow  # three processes that cut a model, one after the other
+def test_a_pinned_plan_is_what_the_command_prints_and_a_manifest_that_is_still_valid(tmp_path, capsys):
+    build_launcher().warm_up()  # the fork server that the command finds here: it has imported torch
     manifest = a_vanilla_case().changed(lambda spec: spec["model"].update(wirePlanDigest="sha256:" + "0" * 64))
     path = manifest.write(tmp_path)
-    command = [sys.executable, "-m", "splittraining.cli.main", "plan", "-f", str(path)]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert refused.returncode == ExitCode.CONTRACT_MISMATCH
-    assert "plan --pin" in refused.stderr
-    done = subprocess.run([*command, "--pin", "--json"], capture_output=True, text=True, check=True)
+    command = ["plan", "-f", str(path)]
+    assert main(command) == ExitCode.CONTRACT_MISMATCH
+    assert "plan --pin" in capsys.readouterr().err
+    assert main([*command, "--pin", "--json"]) == ExitCode.OK
     model = next(yaml.safe_load_all(path.read_text()))["spec"]["model"]
-    assert model["wirePlanDigest"] == json.loads(done.stdout)["wirePlanDigest"]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == ExitCode.OK
+    assert model["wirePlanDigest"] == json.loads(capsys.readouterr().out)["wirePlanDigest"]
+    assert main(command) == ExitCode.OK
