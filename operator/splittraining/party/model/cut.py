@@ -93,7 +93,7 @@ def cut_model(
         raise NumericsInvalid(
             "this cut cannot be exact: " + "; ".join(inexact),
             allowed="cuts whose gradients add up in the order of the uncut model",
-            remedy="move the cut as said, or set numerics.mode: Fast",
+            remedy="move the cut as said",
         )
     return _build_cut_model(training, evaluation, label=label, seed=seed, exact=exact, inexact=inexact)
 

@@ -113,7 +113,7 @@ class Segment:
                 raise NumericsInvalid(
                     f"{type(module).__name__}(dropout={module.dropout}) on CUDA keeps random state of its own",
                     allowed="recurrent layers without dropout where numerics.mode is Exact",
-                    remedy="put nn.Dropout between single layers, train on CPU, or set numerics.mode: Fast",
+                    remedy="put nn.Dropout between single layers, or set device: CPU at this party",
                 )
         for tensor in self._iterate_tensors():
             tensor.data = tensor.data.to(device)

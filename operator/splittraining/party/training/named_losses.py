@@ -37,8 +37,8 @@ def build_cross_entropy(weight_K: torch.Tensor | None, ignore_index: int, smooth
             raise NumericsInvalid(
                 f"CrossEntropy over an output of shape {_render_row(output)} a row has no deterministic form on"
                 f" {output.device.type}",
-                allowed="numerics mode Fast, or device CPU at the party that computes the loss",
-                remedy="set training.numerics.mode: Fast, or flatten the predictions to one a row",
+                allowed="one prediction a row, or device CPU at the party that computes the loss",
+                remedy="flatten the predictions to one a row, or set device: CPU there",
             ) from error
 
     return compute
