@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.client import wait_until
 from support.house_support import ROOT
 from support.installation import CHART, RELEASE, SYSTEM, Installation, Room, begin_lasting, read_hospitals
 
@@ -70,7 +71,7 @@ def read_previous_chart(folder: Path) -> Path | None:
 def test_a_training_outlives_an_upgrade_a_way_back_and_an_uninstallation_and_goes_when_told(
     room: Room, tmp_path: Path
 ) -> None:
-    """One walk with one training, since every other step waits for pods: an administrator's year."""
+    """One walk, since every other step waits for pods: an administrator's year."""
     installation = room.installation
     previous = read_previous_chart(tmp_path)
     if previous is not None:  # the commit before has a chart
@@ -85,18 +86,15 @@ def test_a_training_outlives_an_upgrade_a_way_back_and_an_uninstallation_and_goe
     assert training["status"]["attempt"] == 1
 
     another = installation.make_room()
-    hospitals = read_hospitals()
-    hospitals.spec["suspend"] = True
-    hospitals.begin(another)
-    another.wait_for_state(hospitals.name, "Suspended")
+    begin_lasting(another)
+    installation.install(**{"podAnnotations.chart": "this"})  # it is this chart that is uninstalled
     installation.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "120s")
     try:
         assert installation.client.find(DEPLOYMENT) is None
         assert room.get(name), "the resources stay: their definitions are kept"
-        assert another.get(hospitals.name)
-        another.kubectl("delete", "splittraining", hospitals.name, "--wait=true", "--timeout=60s")
-        another.leave()
-        room.remove()  # with the training that runs in it
+        another.leave()  # with the training that runs in it
+        room.kubectl("delete", "splittraining", name, "--wait=true", "--timeout=60s")
+        wait_until("no pod of a party", lambda: not room.list_pods())
         another.remove()
     finally:
         installation.install()
