@@ -72,22 +72,18 @@ def test_a_training_outlives_an_upgrade_a_way_back_and_an_uninstallation_and_goe
     room: Room, tmp_path: Path
 ) -> None:
     """One walk, since every other step waits for pods: an administrator's year."""
-    installation = room.installation
+    installation, another = room.installation, room.installation.make_room()
     previous = read_previous_chart(tmp_path)
-    if previous is not None:  # the commit before has a chart
-        installation.install(previous)
-    training = begin_lasting(room)
+    training = begin_lasting(room, another)
     name = training["metadata"]["name"]
-    # Both replace the operator's pods, also where the two charts are alike.
-    installation.install(**{"podAnnotations.chart": "this"})
+    # Each replaces the operator's pods, also where the charts are alike. The way back to the chart of the commit before
+    # is as hard for what runs as an upgrade from it, which the rollback then is.
+    installation.install(previous or CHART, **{"podAnnotations.chart": "previous"})
     installation.run("helm", "rollback", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "180s")
     step = room.get(name)["status"]["progress"]["step"]
     training = room.wait_for(name, "further steps", lambda seen: seen["status"]["progress"]["step"] > step)
     assert training["status"]["attempt"] == 1
 
-    another = installation.make_room()
-    begin_lasting(another)
-    installation.install(**{"podAnnotations.chart": "this"})  # it is this chart that is uninstalled
     installation.run("helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--wait", "--timeout", "120s")
     try:
         assert installation.client.find(DEPLOYMENT) is None

@@ -40,7 +40,9 @@ def test_a_training_is_suspended_resumed_deleted_in_the_middle_made_anew_at_once
     assert "begins at round 1" in find_condition(training, "CheckpointAvailable")["message"]
 
     room.kubectl("delete", "splittraining", name, "--wait=true")
-    room.apply(read_leisurely_hospitals(rounds=3).training)
+    hospitals = read_leisurely_hospitals(rounds=1)
+    hospitals.spec["startup"] = {"retryPeriodSeconds": 1}
+    room.apply(hospitals.training)
     training = room.wait_for(name, "a trained step", is_training)
     assert training["metadata"]["uid"] != uid
 

@@ -24,12 +24,14 @@ class Trouble:
         reason: As which reason.
         words: What the sentence must hold.
         spoil: Makes it go wrong: changes the training, or the namespace.
+        is_late: It shows in a party that starts, for which three of them import PyTorch.
     """
 
     condition: str
     reason: str
     words: tuple[str, ...]
     spoil: Callable[[Hospitals, Room], None]
+    is_late: bool = False
 
 
 def name_an_image_that_is_nowhere(hospitals: Hospitals, _room: Room) -> None:
@@ -83,16 +85,24 @@ TROUBLES = {
     "more GPUs than there are": Trouble("PartiesReady", "Unschedulable", ("st-luke", "nvidia.com/gpu"), ask_for_gpus),
     "a quota that is used up": Trouble("PartiesReady", "Quota", ("small", "pods"), leave_no_room),
     "a limit of memory that is too low": Trouble(
-        "Failed", "OutOfMemory", ("st-luke", "memory"), give_too_little_memory
+        "Failed", "OutOfMemory", ("st-luke", "memory"), give_too_little_memory, is_late=True
     ),
-    "a model whose code raises": Trouble("Failed", "ModelCodeFailed", ("OSError",), break_the_model),
-    "a GPU without CUDA": Trouble("Failed", "DeviceUnavailable", ("st-luke", "CUDA"), ask_for_a_gpu_that_has_no_cuda),
+    "a model whose code raises": Trouble("Failed", "ModelCodeFailed", ("OSError",), break_the_model, is_late=True),
+    "a GPU without CUDA": Trouble(
+        "Failed", "DeviceUnavailable", ("st-luke", "CUDA"), ask_for_a_gpu_that_has_no_cuda, is_late=True
+    ),
     "a source that is not there": Trouble("Accepted", "SourceMissing", ("not-there",), forget_the_source),
 }
 
 
-@pytest.mark.alone  # how soon it shows is said of a node that does nothing else
-@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        # How soon a late one shows is said of a node that does nothing else.
+        pytest.param(trouble, id=name, marks=[pytest.mark.alone] if trouble.is_late else [])
+        for name, trouble in TROUBLES.items()
+    ],
+)
 def test_a_trouble_shows_with_its_own_reason(room: Room, trouble: Trouble) -> None:
     hospitals = read_hospitals()
     trouble.spoil(hospitals, room)

@@ -163,9 +163,14 @@ class Room:
         return self.wait_for(name, f"{name} {states}", lambda seen: get_state(seen) in states, patience_s=patience_s)
 
     def list_pods(self, *, party: str = "") -> list[dict[str, Any]]:
-        """Lists the parties' pods."""
+        """Lists the parties' pods, which are those of Jobs: others may bear a party's labels to try what that opens."""
         pods = self.client.list(self.path("pods", group="/api/v1"))
-        return [pod for pod in pods if not party or pod["metadata"]["labels"].get("splitlearning.dev/party") == party]
+        return [
+            pod
+            for pod in pods
+            if "ownerReferences" in pod["metadata"]
+            and (not party or pod["metadata"]["labels"].get("splitlearning.dev/party") == party)
+        ]
 
     def tell_pods(self) -> str:
         """Tells what the pods are up to, for a failure's message."""
@@ -321,17 +326,24 @@ def make_lasting(documents: Iterable[dict[str, Any]], *, rounds: int = FOR_A_WHI
 
 
 def read_leisurely_hospitals(*, rounds: int = FOR_A_WHILE) -> Hospitals:
-    """Reads example 01 with a loss that waits: a round takes about six seconds."""
+    """Reads example 01 with a loss that waits: a round takes about ten seconds."""
     hospitals = read_hospitals()
     make_lasting([hospitals.training, *hospitals.others], rounds=rounds)
     return hospitals
 
 
-def begin_lasting(room: Room) -> dict[str, Any]:
-    """Begins a training that no test has the patience to see the end of; returns it when it has done a step."""
+def begin_lasting(*rooms: Room) -> dict[str, Any]:
+    """Begins a training in each namespace that no test has the patience to see the end of.
+
+    Returns:
+        That of the first one, when all have done a step.
+    """
     hospitals = read_leisurely_hospitals()
-    hospitals.begin(room)
-    return room.wait_for(hospitals.name, "a trained step", is_training)
+    for room in rooms:
+        hospitals.begin(room)
+    for room in rooms:
+        room.wait_for(hospitals.name, "a trained step", is_training)
+    return rooms[0].get(hospitals.name)
 
 
 def read_hospitals(*, rounds: int = 16) -> Hospitals:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
+import os
 import re
-from collections.abc import Collection, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -23,7 +26,10 @@ from splittraining.party.wire.goodbye import Goodbye
 
 RECORDED = "received.bin"
 MEMORY = "memory.bin"
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _CHUNK_BYTES = 1 << 20
+_ENTRY_BYTES = 8
+_EXCLUSIVE, _SWAPPED = 1 << 56, 1 << 62
 
 
 def make_known_bytes(size_bytes: int) -> bytes:
@@ -101,14 +107,38 @@ def run_observed(document_path: str, seen_folder: str, is_searched: bool, *, deb
 
 
 def write_own_memory(path: Path) -> None:
-    """Writes every readable and writable region of this process to a file."""
+    """Writes what this process has in its memory to a file, but for what it only shares with the process it came from.
+
+    Pages that came by the fork and were never written to are what the parent imported: five times as much as the rest,
+    and no place for a canary, since the parent began as a program of its own and was told none.
+    """
     maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-    with Path("/proc/self/mem").open("rb", buffering=0) as memory, path.open("wb", buffering=0) as out:
+    with (
+        Path("/proc/self/mem").open("rb", buffering=0) as memory,
+        Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap,
+        path.open("wb", buffering=0) as out,
+    ):
         for line in maps:
-            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+            match = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw.(.)", line)
             if match is None or "[vvar" in line:
                 continue
-            _copy(memory, out, int(match[1], 16), int(match[2], 16))
+            region = int(match[1], 16), int(match[2], 16)
+            for start, end in [region] if match[3] == "s" else list(_list_own(pagemap, *region)):
+                _copy(memory, out, start, end)
+
+
+def _list_own(pagemap: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yields from where to where no other process has a private region's pages.
+
+    Source: https://docs.kernel.org/admin-guide/mm/pagemap.html
+    """
+    pagemap.seek(start // _PAGE_BYTES * _ENTRY_BYTES)
+    entries = array("Q", pagemap.read((end - start) // _PAGE_BYTES * _ENTRY_BYTES))
+    numbered = enumerate(bool(entry & (_EXCLUSIVE | _SWAPPED)) for entry in entries)
+    for is_own, pages in itertools.groupby(numbered, key=lambda pair: pair[1]):
+        if is_own:
+            numbers = [number for number, _ in pages]
+            yield start + numbers[0] * _PAGE_BYTES, start + (numbers[-1] + 1) * _PAGE_BYTES
 
 
 def _copy(memory: BinaryIO, out: BinaryIO, start: int, end: int) -> None:

@@ -12,8 +12,14 @@ _FLOWING_OF_A_PARTY = ("round", "step", "samples", "bytes_sent", "bytes_received
 
 
 def is_transition(old: SplitTrainingStatus | None, new: SplitTrainingStatus) -> bool:
-    """Returns whether two statuses differ in more than how far the training is."""
-    return old is None or _take_what_stands(old) != _take_what_stands(new)
+    """Returns whether two statuses differ in more than how far the training is; that it trains at all is told at once."""
+    if old is None or _has_trained(old) != _has_trained(new):
+        return True
+    return _take_what_stands(old) != _take_what_stands(new)
+
+
+def _has_trained(status: SplitTrainingStatus) -> bool:
+    return status.progress is not None and status.progress.step > 0
 
 
 def _take_what_stands(status: SplitTrainingStatus) -> SplitTrainingStatus:

@@ -20,6 +20,8 @@ from splittraining.plan.topology import get_member, get_namespace, get_role, lis
 
 _READY = frozenset(PartyState) - {PartyState.STARTING, PartyState.CONNECTING, PartyState.FAILED}
 _ETA_STEP_S = 10
+_FEWEST_STEPS = 2
+"""Before them nothing is said of the time left: the first step also warms everything up."""
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -131,7 +133,7 @@ def build_progress(
 
 
 def _estimate_eta_s(done: int, steps: int, since: datetime | None, now: datetime) -> int | None:
-    if not done or not steps or since is None or now <= since:
+    if done < _FEWEST_STEPS or not steps or since is None or now <= since:
         return None
     left_s = (now - since).total_seconds() * max(0, steps - done) / done
     return round(left_s / _ETA_STEP_S) * _ETA_STEP_S

@@ -301,6 +301,16 @@ def test_progress_is_written_at_its_pace_and_a_transition_at_once() -> None:
     assert bench.done == [("status", "7")]
 
 
+def test_the_first_trained_step_is_told_at_once() -> None:
+    bench = Bench()
+    for progress in (None, Progress(round=1, steps=9), Progress(round=1, step=1, steps=9)):
+        bench.clock.advance(QUIET_PERIOD_S / 4)
+        carried = bench.carry_out(Decision(make_status(progress=progress)))
+    assert (bench.done, carried.postponed_s) == ([("status", "7")], None)
+    carried = bench.carry_out(Decision(make_status(progress=Progress(round=1, step=2, steps=9))))
+    assert (bench.done, carried.postponed_s) == ([], QUIET_PERIOD_S)
+
+
 def test_a_status_that_says_the_same_is_not_written() -> None:
     bench = Bench(old=make_status())
     assert bench.carry_out(Decision(make_status())) == Carried()

@@ -207,6 +207,15 @@ def test_progress_comes_from_the_server_and_bytes_from_every_party():
     assert (status.parties[0].bytes_sent, status.parties[0].bytes_received) == (1064, 2000)
 
 
+def test_the_first_step_says_nothing_of_the_time_left():
+    world = a_running_world().wait(100)
+    world.report("server", PartyState.TRAINING, **(RUNNING | {"step": 1}))
+    world.settle()
+    assert world.status.progress is not None
+    assert (world.status.progress.step, world.status.progress.eta_seconds) == (1, None)
+    assert world.status.eta_summary == ""
+
+
 def test_a_controller_that_starts_anew_keeps_what_the_status_knows():
     world = a_running_world().wait(100)
     world.report("server", PartyState.TRAINING, **RUNNING)

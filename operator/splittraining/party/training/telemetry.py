@@ -105,12 +105,14 @@ class Telemetry:
     ) -> None:
         """Counts a step; writes its loss where this party computes it, with the task that it is the loss of if any.
 
+        The first step is announced at once: whoever waits for a sign of life waits for no period.
         `num_done` says how many steps are over where steps do not run in the order of their numbers.
         """
         if loss is not None:
             row = {"kind": "step", "step": step, "round": round_number, "loss": loss, "rows": rows, "client": client}
             self._metrics.append(row | ({"task": task} if task else {}))
         with self._lock:
+            is_first = not self._fields.get("step")
             self._fields |= {
                 "step": step if num_done is None else num_done,
                 "round": round_number,
@@ -118,8 +120,8 @@ class Telemetry:
             }
             if loss is not None:
                 self._latest["loss"] = loss
-            if self._monotonic_s() - self._sent_at_s >= self._period_s:
-                self._send(self._report.state, urgent=False)
+            if is_first or self._monotonic_s() - self._sent_at_s >= self._period_s:
+                self._send(self._report.state, urgent=is_first)
 
     def record_round(self, record: dict[str, Any], metrics: dict[str, float]) -> None:
         """Writes a round's line and announces its metrics."""
