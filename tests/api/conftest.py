@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster.client import wait_until
 from cluster.light import ApiServer, running_api_server
@@ -18,6 +17,7 @@ from support.helm import helm  # noqa: F401 - a fixture
 from support.house_support import ROOT
 from support.marks import mark_tests_below
 from support.operators import OPERATORS, OperatorProcess, list_writes, start_operator
+from support.yaml_text import load
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 TRAININGS = "/apis/splitlearning.dev/v1alpha1/namespaces/{}/splittrainings"
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with running_api_server(tmp_path_factory.mktemp("api"), OPERATORS) as running:
         for path in sorted((ROOT / "crds").glob("*.yaml")):
-            running.create(CRDS, yaml.safe_load(path.read_text()))
+            running.create(CRDS, load(path.read_text()))
         for kind in ("splittrainings", "splitparticipations"):
             path = f"/apis/splitlearning.dev/v1alpha1/{kind}"
             wait_until(f"the API of {kind}", lambda path=path: running.call("GET", path)[0] == 200)

@@ -17,6 +17,7 @@ from splittraining.plan.manifests.job import NOBODY
 from splittraining.plan.manifests.settings import DnsSettings
 from support.helm import CHART, NAMESPACE, RELEASE, Helm, Refused, Rendered
 from support.house_support import ROOT
+from support.yaml_text import load
 
 LONGEST_RELEASE = "a" * 53
 DIGEST = "sha256:" + "0" * 64
@@ -298,7 +299,7 @@ def test_the_definitions_are_those_of_the_project_to_the_letter(
     rendered = helm.render(values)
     files = {path.name: path.read_text() for path in (ROOT / "crds").glob("*.yaml")}
     assert {path.name: path.read_text() for path in (CHART / "files" / "crds").glob("*.yaml")} == files
-    wanted = [yaml.safe_load(text) for text in files.values()]
+    wanted = [load(text) for text in files.values()]
     for definition in wanted:
         definition["metadata"] |= annotations
     by_name = {item["metadata"]["name"]: item for item in rendered.of("CustomResourceDefinition")}

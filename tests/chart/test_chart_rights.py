@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 
 from splittraining.cluster.resources import BY_KIND, CONFIG_MAP
 from support.helm import NAMESPACE, RELEASE, Helm, Rendered
 from support.house_support import ROOT
 from support.rights import APPLIED, WATCHES, WORKS, Right, list_own, list_rights
+from support.yaml_text import load_all
 
 ACCOUNT = {"kind": "ServiceAccount", "name": f"{RELEASE}-operator", "namespace": NAMESPACE}
 INVITED = ["st-mary", "st-luke"]
@@ -36,7 +36,7 @@ def find_grants(rendered: Rendered) -> dict[str, set[Right]]:
 def list_objects_of_trainings() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for path in (ROOT / "tests" / "golden").glob("objects-of-*/output.yaml"):
-        found += yaml.safe_load_all(path.read_text())
+        found += load_all(path.read_text())
     return found
 
 

@@ -19,6 +19,7 @@ from splittraining.plan.manifests.participation import build_participation
 from splittraining.plan.manifests.party_set import build_party_objects
 from splittraining.plan.topology import list_parties
 from support.manifests import A_SETTINGS
+from support.yaml_text import load
 
 CASES = sorted(Path(__file__).parent.glob("objects-of-*"))
 SOURCE_DIGEST = "sha256:" + "0" * 64
@@ -28,7 +29,7 @@ SOURCE = {"model.py": b"def build():\n    ...\n"}
 
 
 def build_objects(manifest: str) -> list[dict[str, Any]]:
-    training = parse_split_training(yaml.safe_load(manifest))
+    training = parse_split_training(load(manifest))
     assert find_cluster_problems(training, default_image=A_SETTINGS.party_image) == []
     images = dict.fromkeys(list_parties(training.spec), A_SETTINGS.party_image)
     contract = build_contract(training, source_digest=SOURCE_DIGEST, default_images=images)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from support import small_models
 from support.oracle import JOINT, Plan, Rows, Task
+from support.yaml_text import dump_all
 
 Table = dict[str, np.ndarray]
 
@@ -74,7 +74,7 @@ class Case:
                 else:
                     np.savez(path / f"{part}.npz", **table)
         manifest = folder / "training.yaml"
-        manifest.write_text(yaml.safe_dump_all(self.documents(), sort_keys=False), encoding="utf-8")
+        manifest.write_text(dump_all(self.documents()), encoding="utf-8")
         return manifest
 
     def documents(self) -> list[dict[str, Any]]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cluster.binaries import KUBERNETES, find_builder
 from support.house_support import ROOT
+from support.yaml_text import load_all
 
 CHART = ROOT / "helm" / "splittraining"
 RELEASE, NAMESPACE = "splittraining", "splittraining-system"
@@ -75,7 +75,7 @@ class Helm:
         return self.run(*words, values=values or {})
 
     def render(self, values: Mapping[str, Any] | None = None, **options: Any) -> Rendered:
-        return Rendered([item for item in yaml.safe_load_all(self.render_text(values, **options)) if item])
+        return Rendered(load_all(self.render_text(values, **options)))
 
 
 class Rendered(list[dict[str, Any]]):

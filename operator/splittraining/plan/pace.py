@@ -12,7 +12,7 @@ _FLOWING_OF_A_PARTY = ("round", "step", "samples", "bytes_sent", "bytes_received
 
 
 def is_transition(old: SplitTrainingStatus | None, new: SplitTrainingStatus) -> bool:
-    """Returns whether two statuses differ in more than how far the training is; that it trains at all is told at once."""
+    """Returns whether two statuses differ in more than how far a training is that has done its first step."""
     if old is None or _has_trained(old) != _has_trained(new):
         return True
     return _take_what_stands(old) != _take_what_stands(new)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-import yaml
 from pydantic import Field
 
 from splittraining.api.base import Document
@@ -20,6 +19,7 @@ from splittraining.api.structural_schema import build_structural_schema, fill_de
 from splittraining.cli.render_crds import main as write_crds
 from splittraining.cli.render_crds import render_file
 from support.cel import evaluate_cel
+from support.yaml_text import load
 
 CRDS = Path(__file__).parents[3] / "crds"
 IN_CHART = Path(__file__).parents[3] / "helm" / "splittraining" / "files" / "crds"
@@ -64,7 +64,7 @@ def test_the_command_writes_one_file_per_kind_into_each_folder(tmp_path: Path):
     folders = [tmp_path / "crds", tmp_path / "chart" / "crds"]
     write_crds([str(folder) for folder in folders])
     for folder, committed in zip(folders, (CRDS, IN_CHART), strict=True):
-        written = {path.name: yaml.safe_load(path.read_text()) for path in folder.iterdir()}
+        written = {path.name: load(path.read_text()) for path in folder.iterdir()}
         assert written == {
             "splitlearning.dev_splittrainings.yaml": render_crd(),
             "splitlearning.dev_splitparticipations.yaml": render_participation_crd(),
