@@ -36,7 +36,7 @@ def render_file(crd: dict[str, Any]) -> tuple[str, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Writes one file per kind into each folder.
+    """Writes one file per kind into each folder, where it is not there as it should be.
 
     Args:
         argv: The arguments, without the program's name; absent means this process's own.
@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files:
-            (folder / name).write_text(text, encoding="utf-8")
+            path = folder / name
+            # One that is right stays untouched: somebody may be installing it.
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
