@@ -140,7 +140,7 @@ test-api: setup ## Run the ones that need a real API server (builds it once: clu
 
 .PHONY: test-e2e
 test-e2e: setup images-for-tests ## Run the ones that need a whole node: install, apply, Complete, faults (as root)
-	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest tests/e2e -m "not full" -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest tests/e2e -m "not full" -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-e2e-full
 test-e2e-full: setup images-for-tests ## Run the ones it leaves out: more examples, and the party's real image (22 GB of disk)

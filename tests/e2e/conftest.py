@@ -6,7 +6,6 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,9 +24,17 @@ NAME = KEPT or f"e2e-{zlib.crc32(str(ROOT).encode()):08x}"
 FORM = os.environ.get("CLUSTER") or "node"
 
 
+ORDER = [
+    *("test_troubles_in_cluster", "test_isolation_in_cluster", "test_install_in_cluster", "test_node_itself"),
+    *("test_examples_in_cluster", "test_lifecycle_in_cluster"),
+]
+"""Of the files, for two processes: while one has the operator to itself the other does what needs none."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_tests_below(Path(__file__).parent, items, pytest.mark.e2e)
-    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    files = {name: number for number, name in enumerate(ORDER)}
+    items.sort(key=lambda item: (files.get(item.path.stem, -1), item.get_closest_marker("alone") is not None))
 
 
 @pytest.fixture(scope="session")
@@ -63,15 +70,12 @@ def installation(cluster: node.Cluster | kind.KindCluster, meeting_place: Path) 
         yield installed
 
 
-@pytest.fixture
-def prepared(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """What a test does before it needs the cluster, which another may have alone: its parameter, given a folder."""
-    return request.param(tmp_path) if hasattr(request, "param") else None
-
-
 @pytest.fixture(autouse=True)
-def _turn(request: pytest.FixtureRequest, meeting_place: Path, prepared: object) -> Iterator[None]:  # noqa: ARG001
+def _turn(request: pytest.FixtureRequest, meeting_place: Path) -> Iterator[None]:
     """Lets a test that stops or replaces the operator have the cluster alone, and all others have it together."""
+    if "installation" not in request.fixturenames:
+        yield  # what it is about is not the operator
+        return
     with locked(meeting_place / "operator", alone=request.node.get_closest_marker("alone") is not None):
         yield
 

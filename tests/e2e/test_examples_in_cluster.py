@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,33 +42,44 @@ class Prepared:
         name: The training's.
         claims: Folders with the data, by claim.
         documents: The training and what it needs.
+        folder: Where `run_here` ran it.
     """
 
     name: str
     claims: Mapping[str, Path]
     documents: list[dict[str, Any]]
+    folder: Path
 
 
 def run_example_here(example: Path, folder: Path) -> Prepared:
     claims, documents = make_data(example), read_example(example)
     name = begin_alike(documents)
     run_here(folder, documents, claims)
-    return Prepared(name, claims, documents)
+    return Prepared(name, claims, documents, folder)
+
+
+@pytest.fixture(scope="module")
+def local_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Prepared]:
+    """All examples of this run before the first one needs the cluster, which another test may have to itself."""
+    wanted = [
+        item.callspec.params["example"]
+        for item in request.session.items
+        if hasattr(item, "callspec") and "example" in item.callspec.params
+    ]
+    return {example: run_example_here(example, tmp_path_factory.mktemp(example.name)) for example in wanted}
 
 
 @pytest.mark.parametrize(
-    "prepared",
+    "example",
     [
-        pytest.param(
-            partial(run_example_here, example),
-            id=name_of(example),
-            marks=[pytest.mark.full] if example.name in SHOWN_ELSEWHERE else [],
-        )
+        pytest.param(example, id=name_of(example), marks=[pytest.mark.full] if example.name in SHOWN_ELSEWHERE else [])
         for example in list_examples()
     ],
-    indirect=True,
 )
-def test_an_example_is_complete_with_the_weights_of_a_local_run(prepared: Prepared, room: Room, tmp_path: Path) -> None:
+def test_an_example_is_complete_with_the_weights_of_a_local_run(
+    example: Path, local_runs: dict[Path, Prepared], room: Room
+) -> None:
+    prepared = local_runs[example]
     room.offer(prepared.claims)
     room.apply(*sorted(prepared.documents, key=lambda document: document["kind"] == "SplitTraining"))
     training = room.wait_for_state(prepared.name, "Completed", "Failed", patience_s=240)
@@ -79,7 +89,7 @@ def test_an_example_is_complete_with_the_weights_of_a_local_run(prepared: Prepar
     assert conditions["NetworkIsolated"]["reason"] == "PoliciesApplied"
     assert status["progress"]["percent"] == 100
     assert all(party["device"] == "cpu" for party in status["parties"])
-    compare_results(room, training, tmp_path)
+    compare_results(room, training, prepared.folder)
 
 
 @pytest.mark.full

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_the_operators_account_has_no_wildcard_no_exec_and_no_secret_but_its_own
 
 
 def test_a_namespace_that_has_not_invited_the_operator_is_told_so(installation: Installation) -> None:
-    namespace = "uninvited"
+    namespace = f"uninvited-{secrets.token_hex(4)}"
     installation.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     room, hospitals = Room(installation, namespace), read_hospitals()
     try:
