@@ -47,6 +47,7 @@ def get_told_states(place: Any) -> list[str]:
     return [obj.get("status", {}).get("state", "") for (kind, _), obj in children.items() if "Participation" in kind]
 
 
+@pytest.mark.patient
 @pytest.mark.parametrize(
     "fault",
     [BUSY, FAILED, CONFLICT, UNREADABLE, LOST, SILENT],
