@@ -11,8 +11,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$python; break; }; done)
 # Two test processes by default, since most of a run is waiting for processes; `make test PYTEST_WORKERS=8` on a big machine.
 PYTEST_WORKERS ?= 2
-# The ones before an API server wait more than they compute, some for a minute: those go first, then each takes one more.
-WAITING_WORKERS ?= 3
+# Of the ones before an API server some wait for a minute: they share one of these processes and leave the machine to the others.
+WAITING_WORKERS ?= 4
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -136,7 +136,7 @@ test: setup ## Run the tests that need nothing but Python (5 minutes on 2 cores)
 
 .PHONY: test-api
 test-api: setup ## Run the ones that need a real API server (builds it once: cluster-binaries)
-	$(BIN)/python -m pytest tests/api tests/chart -m api -n $(WAITING_WORKERS) --maxschedchunk 1 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/api tests/chart -m api -n $(WAITING_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-e2e
 test-e2e: setup images-for-tests ## Run the ones that need a whole node: install, apply, Complete, faults (as root)

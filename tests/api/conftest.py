@@ -39,7 +39,6 @@ _NUMBERS = itertools.count(1)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_tests_below(Path(__file__).parent, items, pytest.mark.api)
-    items.sort(key=lambda item: item.get_closest_marker("patient") is None)
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def list_told_states(place: Any) -> list[str]:
     return [obj.get("status", {}).get("state", "") for (kind, _), obj in children.items() if "Participation" in kind]
 
 
-@pytest.mark.patient
+@pytest.mark.xdist_group("patient")
 def test_a_training_gets_its_objects_and_then_nothing_is_written_any_more(place: Any, wait: Wait) -> None:
     operator = place.start()
     wait("a ready operator", operator.is_ready)
@@ -149,7 +149,6 @@ def test_a_source_that_comes_later_lets_the_training_begin(place: Any, wait: Wai
     place.wait_for_children()
 
 
-@pytest.mark.patient
 def test_a_controller_that_dies_after_every_single_write_ends_where_an_undisturbed_one_does(
     place: Any, wait: Wait
 ) -> None:
@@ -211,7 +210,7 @@ def test_an_operator_that_is_asked_to_stop_gives_the_lease_back(place: Any, wait
     assert get_lease(place)["holderIdentity"] == ""
 
 
-@pytest.mark.patient
+@pytest.mark.xdist_group("patient")
 def test_when_nobody_answers_for_a_minute_the_leader_ends_and_the_standby_goes_on_afterwards(
     place: Any, wait: Wait
 ) -> None:

@@ -47,11 +47,16 @@ def get_told_states(place: Any) -> list[str]:
     return [obj.get("status", {}).get("state", "") for (kind, _), obj in children.items() if "Participation" in kind]
 
 
-@pytest.mark.patient
 @pytest.mark.parametrize(
     "fault",
-    [BUSY, FAILED, CONFLICT, UNREADABLE, LOST, SILENT],
-    ids=["429", "500", "409", "500 of reads", "lost", "silent"],
+    [
+        pytest.param(BUSY, id="429"),
+        pytest.param(FAILED, id="500"),
+        pytest.param(CONFLICT, id="409"),
+        pytest.param(UNREADABLE, id="500 of reads"),
+        pytest.param(LOST, id="lost"),
+        pytest.param(SILENT, id="silent", marks=pytest.mark.xdist_group("patient")),
+    ],
 )
 def test_whatever_goes_wrong_once_with_everything_all_is_there_in_the_end(
     place: Any, proxy: FaultyProxy, wait: Wait, fault: Fault
