@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ ORDER = [
     *("test_troubles_in_cluster", "test_isolation_in_cluster", "test_install_in_cluster", "test_node_itself"),
     *("test_examples_in_cluster", "test_lifecycle_in_cluster"),
 ]
-"""Of the files, for two processes: while one has the operator to itself the other does what needs none."""
+"""Of the files, for two processes: while one replaces the operator the other has tests that outlast that."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,11 +73,13 @@ def installation(cluster: node.Cluster | kind.KindCluster, meeting_place: Path) 
 
 @pytest.fixture(autouse=True)
 def _turn(request: pytest.FixtureRequest, meeting_place: Path) -> Iterator[None]:
-    """Lets a test that stops or replaces the operator have the cluster alone, and all others have it together."""
-    if "installation" not in request.fixturenames:
-        yield  # what it is about is not the operator
-        return
-    with locked(meeting_place / "operator", alone=request.node.get_closest_marker("alone") is not None):
+    """Keeps the processes of a run out of each other's way: no two replace the operator, nor disturb what is timed."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    with ExitStack() as held:
+        if "installation" in request.fixturenames:
+            if "outlasts_operator" not in marks:
+                held.enter_context(locked(meeting_place / "operator", alone="replaces_operator" in marks))
+            held.enter_context(locked(meeting_place / "node", alone="alone" in marks))
         yield
 
 

@@ -68,7 +68,7 @@ def read_previous_chart(folder: Path) -> Path | None:
     return folder / where
 
 
-@pytest.mark.alone
+@pytest.mark.replaces_operator
 def test_a_training_outlives_an_upgrade_a_way_back_and_an_uninstallation_and_goes_when_told(
     room: Room, tmp_path: Path
 ) -> None:
