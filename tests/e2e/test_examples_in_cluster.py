@@ -22,6 +22,8 @@ from support.installation import (
     run_here,
 )
 
+pytestmark = pytest.mark.outlasts_operator
+
 SHOWN_ELSEWHERE = {
     "04-extended-vanilla-board": "03: several owners and a label holder, all of which dial the server and nobody else",
     "05-multi-hop-chain": "03: likewise; what goes from owner to owner is carried by the server",
@@ -60,7 +62,7 @@ def run_example_here(example: Path, folder: Path) -> Prepared:
 
 @pytest.fixture(scope="module")
 def local_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Prepared]:
-    """All examples of this run before the first one needs the cluster, which another test may have to itself."""
+    """All examples of this run before the first one needs the cluster."""
     wanted = [
         item.callspec.params["example"]
         for item in request.session.items

@@ -40,6 +40,8 @@ from support.installation import (
 )
 from support.pki_support import Site, current_time
 
+pytestmark = pytest.mark.outlasts_operator
+
 PORT = 7443
 DOMAIN = "cluster.local"
 EXAMPLE = ROOT / "examples" / "09-peer-to-peer-three-clinics"
