@@ -22,8 +22,6 @@ from support.installation import (
     run_here,
 )
 
-pytestmark = pytest.mark.outlasts_operator
-
 SHOWN_ELSEWHERE = {
     "04-extended-vanilla-board": "03: several owners and a label holder, all of which dial the server and nobody else",
     "05-multi-hop-chain": "03: likewise; what goes from owner to owner is carried by the server",

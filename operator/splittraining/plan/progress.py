@@ -132,6 +132,19 @@ def build_progress(
     )
 
 
+def fill_progress(known: Progress | None, *, rounds: int, may_stop_early: bool) -> Progress:
+    """Builds how far a training is that every party has completed: the last reports may have found no operator.
+
+    Args:
+        known: As it was last heard of.
+        rounds: Rounds to train.
+        may_stop_early: It may have ended before its last round; then what was heard last stands beside the 100 percent.
+    """
+    known = known or Progress(rounds=rounds)
+    whole = {} if may_stop_early else {"round": rounds, "step": known.steps or known.step}
+    return known.model_copy(update={**whole, "percent": 100, "eta_seconds": 0, "active_party": ""})
+
+
 def _estimate_eta_s(done: int, steps: int, since: datetime | None, now: datetime) -> int | None:
     if done < _FEWEST_STEPS or not steps or since is None or now <= since:
         return None

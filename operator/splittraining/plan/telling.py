@@ -19,7 +19,14 @@ from splittraining.api.spec.operation import Isolation
 from splittraining.plan.conditions import Statement, find_condition, find_reason
 from splittraining.plan.look import Look, Statements
 from splittraining.plan.obstacles import Obstacle, find_obstacle
-from splittraining.plan.progress import PartiesSeen, build_parties, build_progress, build_summaries, is_ready
+from splittraining.plan.progress import (
+    PartiesSeen,
+    build_parties,
+    build_progress,
+    build_summaries,
+    fill_progress,
+    is_ready,
+)
 
 
 def look_at_parties(look: Look) -> PartiesSeen:
@@ -56,7 +63,9 @@ def count_restarts(look: Look, culprit: str = "") -> dict[str, int]:
     return counts
 
 
-def build_fields(look: Look, seen: PartiesSeen, restarts: Mapping[str, int]) -> dict[str, object]:
+def build_fields(
+    look: Look, seen: PartiesSeen, restarts: Mapping[str, int], *, is_complete: bool = False
+) -> dict[str, object]:
     """Builds the fields of the status that say who is where and how far it all is."""
     rounds = look.spec.rounds
     parties = build_parties(look.observed.training, seen, look.old, restarts)
@@ -64,6 +73,9 @@ def build_fields(look: Look, seen: PartiesSeen, restarts: Mapping[str, int]) -> 
     progress = build_progress(
         look.old.progress, report, rounds=rounds, running_since=_find_running_since(look), now=look.now
     )
+    if is_complete:
+        may_stop_early = look.spec.training.evaluation.early_stopping is not None
+        progress = fill_progress(progress, rounds=rounds, may_stop_early=may_stop_early)
     first = next((seen.obstacles[party] for party in look.parties if party in seen.obstacles), None)
     return {
         "parties": parties,

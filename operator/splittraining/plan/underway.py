@@ -167,7 +167,8 @@ def _build_deadline_ending(look: Look) -> Ending:
 
 
 def _end(look: Look, base: Statements, seen: PartiesSeen, ending: Ending) -> Decision:
-    fields = build_fields(look, seen, count_restarts(look)) | {
+    is_complete = ending.kind is EndingKind.COMPLETE
+    fields = build_fields(look, seen, count_restarts(look), is_complete=is_complete) | {
         "completion_time": _round(look.now),
         "next_attempt_time": None,
         "reason": ending.reason if ending.kind is EndingKind.FAIL else "",

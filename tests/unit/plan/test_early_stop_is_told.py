@@ -10,7 +10,7 @@ from splittraining.api.conditions import ConditionStatus, ConditionType
 from splittraining.api.report import PartyState, Report
 from splittraining.plan.ended import build_last_statements
 from splittraining.plan.endings import Ending, EndingKind
-from splittraining.plan.progress import build_progress
+from splittraining.plan.progress import build_progress, fill_progress
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 STOPPED = Report(
@@ -54,3 +54,9 @@ def test_nothing_is_left_to_do_once_it_has_stopped_although_rounds_are_missing()
     after = build_progress(before, STOPPED, rounds=20, running_since=None, now=NOW)
     assert after is not None
     assert (after.percent, after.round, after.rounds) == (100, 7, 20)
+
+
+def test_where_it_may_have_stopped_early_the_last_round_that_was_heard_of_stands() -> None:
+    before = build_progress(None, RUNNING, rounds=20, running_since=None, now=NOW)
+    after = fill_progress(before, rounds=20, may_stop_early=True)
+    assert (after.percent, after.round, after.step) == (100, 7, 70)

@@ -216,6 +216,18 @@ def test_the_first_step_says_nothing_of_the_time_left():
     assert world.status.eta_summary == ""
 
 
+def test_a_training_that_ended_while_no_operator_listened_is_told_whole():
+    world = a_running_world().wait(100)
+    world.report("server", PartyState.TRAINING, **RUNNING)
+    world.settle()
+    world.end_all_pods().settle()
+    progress = world.status.progress
+    assert progress is not None
+    assert (progress.round, progress.step, progress.percent, progress.eta_seconds) == (20, 400, 100, 0)
+    assert progress.active_party == ""
+    assert (world.status.rounds_summary, world.status.progress_summary) == ("20/20", "100%")
+
+
 def test_a_controller_that_starts_anew_keeps_what_the_status_knows():
     world = a_running_world().wait(100)
     world.report("server", PartyState.TRAINING, **RUNNING)
