@@ -9,6 +9,9 @@ from hypothesis import settings
 
 from splittraining.party.wire.tls import prepare_grpc_environment
 
+# Until all tests are known nothing becomes garbage: PyTorch and they are millions of objects to look at, over and over.
+gc.disable()
+
 # Before anything imports torch: the number of threads decides the order of additions, and with it the last bits of a
 # sum. Parties pin theirs from the contract; the hand-written oracles in this process must do the same. It also keeps
 # two test processes on two cores from fighting over them.
@@ -23,8 +26,9 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:
-    """Tells the garbage collector that what is there now stays: PyTorch and the tests are millions of objects."""
+    """Tells the garbage collector that what is there now stays."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:

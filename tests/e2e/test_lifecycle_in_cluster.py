@@ -27,7 +27,7 @@ def test_a_training_is_suspended_resumed_deleted_in_the_middle_made_anew_at_once
     training = begin_lasting(room)
     name, uid = training["metadata"]["name"], training["metadata"]["uid"]
     volumes = list_volumes(room)
-    assert len(volumes) == 3
+    assert len(volumes) == 2
 
     room.kubectl("patch", "splittraining", name, "--type=merge", "-p", '{"spec":{"suspend":true}}')
     room.kubectl("wait", f"splittraining/{name}", "--for=condition=Suspended", "--timeout=60s")
@@ -40,7 +40,7 @@ def test_a_training_is_suspended_resumed_deleted_in_the_middle_made_anew_at_once
     assert "begins at round 1" in find_condition(training, "CheckpointAvailable")["message"]
 
     room.kubectl("delete", "splittraining", name, "--wait=true")
-    hospitals = read_leisurely_hospitals(rounds=1)
+    hospitals = read_leisurely_hospitals(rounds=2)
     hospitals.spec["startup"] = {"retryPeriodSeconds": 1}
     room.apply(hospitals.training)
     training = room.wait_for(name, "a trained step", is_training)

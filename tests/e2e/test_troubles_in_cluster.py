@@ -24,7 +24,7 @@ class Trouble:
         reason: As which reason.
         words: What the sentence must hold.
         spoil: Makes it go wrong: changes the training, or the namespace.
-        is_late: It shows in a party that starts, for which three of them import PyTorch.
+        is_late: It shows in a party that has started, for which it imports PyTorch.
     """
 
     condition: str
@@ -105,6 +105,8 @@ TROUBLES = {
 )
 def test_a_trouble_shows_with_its_own_reason(room: Room, trouble: Trouble) -> None:
     hospitals = read_hospitals()
+    if trouble.is_late:
+        hospitals.keep_only("st-luke")
     trouble.spoil(hospitals, room)
     hospitals.begin(room)
 
