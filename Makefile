@@ -9,10 +9,12 @@ MAKEFLAGS += --no-print-directory
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.11` names another one.
 PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$python; break; }; done)
-# Two test processes by default, since most of a run is waiting for processes; `make test PYTEST_WORKERS=8` on a big machine.
-PYTEST_WORKERS ?= 2
+# Three test processes keep two cores busy, since one of them always waits; `make test PYTEST_WORKERS=12` on a big machine.
+PYTEST_WORKERS ?= 3
 # Of the ones before an API server some wait for a minute: they share one of these processes and leave the machine to the others.
 WAITING_WORKERS ?= 4
+# Two before a whole node, which has work of its own; the order of its tests is made for two.
+NODE_WORKERS ?= 2
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -140,7 +142,7 @@ test-api: setup ## Run the ones that need a real API server (builds it once: clu
 
 .PHONY: test-e2e
 test-e2e: setup images-for-tests ## Run the ones that need a whole node: install, apply, Complete, faults (as root)
-	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest tests/e2e -m "not full" -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	CLUSTER=$(CLUSTER) $(BIN)/python -m pytest tests/e2e -m "not full" -n $(NODE_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-e2e-full
 test-e2e-full: setup images-for-tests ## Run the ones it leaves out: more examples, and the party's real image (22 GB of disk)
