@@ -19,7 +19,7 @@ from splittraining.pki.live import LiveCredentials
 from support.pki_support import Site, a_site, an_identity, current_time
 from support.wire_support import CLIENT, a_control_frame, a_server
 
-SHORT = timedelta(seconds=2)
+SHORT = timedelta(seconds=4)
 GARBAGE = render_frame(Header(FrameType.RENEWAL, size_bytes=2), b"{}")
 
 

@@ -263,7 +263,7 @@ def test_a_frame_much_longer_than_allowed_does_not_reach_the_server_at_all(liste
 
 def test_a_stream_ends_when_the_peers_certificate_expires() -> None:
     site = a_site()
-    short = timedelta(seconds=2)
+    short = timedelta(seconds=4)
     with a_server(site, CLIENT) as listening:
         client = listening.dial(site.admit(CLIENT, duration=short))
         with pytest.raises(IdentityRefused, match=f"the certificate of {CLIENT} expired at"):
@@ -274,7 +274,7 @@ def test_a_stream_ends_when_the_peers_certificate_expires() -> None:
 
 def test_the_client_ends_the_stream_when_the_servers_certificate_expires() -> None:
     site = a_site()
-    with a_server(site, CLIENT, credentials=site.admit("server", duration=timedelta(seconds=2))) as listening:
+    with a_server(site, CLIENT, credentials=site.admit("server", duration=timedelta(seconds=4))) as listening:
         client = listening.dial(site.admit(CLIENT))
         with pytest.raises(IdentityRefused, match="the certificate of server expired at"):
             client.recv(30)
