@@ -11,7 +11,8 @@ PYTHON ?= $(shell for python in python3.11 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$python; break; }; done)
 # Three test processes keep two cores busy, since one of them always waits; `make test PYTEST_WORKERS=12` on a big machine.
 PYTEST_WORKERS ?= 3
-# Of the ones before an API server some wait for a minute: they share one of these processes and leave the machine to the others.
+# Of the ones before an API server some wait for a minute: they share one of these processes and leave the machine to
+# the others.
 WAITING_WORKERS ?= 4
 # Two before a whole node, which has work of its own; the order of its tests is made for two.
 NODE_WORKERS ?= 2

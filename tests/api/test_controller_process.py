@@ -255,7 +255,7 @@ def test_an_api_server_that_is_started_again_is_found_again(place: Any, wait: Wa
                 operators[number] = place.start(user)
         return any(each.is_leading() for each in operators)
 
-    wait("a leader again", is_led)
+    wait("a leader again", is_led, patience_s=30)
     place.apply_training("after")
     wait("all of both", lambda: len(place.list_children()) == 2 * len(children))
     after = place.list_children()

@@ -24,10 +24,13 @@ KEPT = os.environ.get("KEEP_CLUSTER", "")
 NAME = KEPT or f"e2e-{zlib.crc32(str(ROOT).encode()):08x}"
 FORM = os.environ.get("CLUSTER") or "node"
 
-
 ORDER = [
-    *("test_troubles_in_cluster", "test_isolation_in_cluster", "test_install_in_cluster", "test_lifecycle_in_cluster"),
-    *("test_node_itself", "test_examples_in_cluster"),
+    "test_troubles_in_cluster",
+    "test_isolation_in_cluster",
+    "test_install_in_cluster",
+    "test_lifecycle_in_cluster",
+    "test_node_itself",
+    "test_examples_in_cluster",
 ]
 """Of the files, for two processes: while one replaces the operator the other has tests that outlast that."""
 

@@ -60,7 +60,7 @@ def run_example_here(example: Path, folder: Path) -> Prepared:
 
 @pytest.fixture(scope="module")
 def local_runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Prepared]:
-    """All examples of this run before the first one needs the cluster."""
+    """Runs all examples that are wanted on this machine, before the first one needs the cluster."""
     wanted = [
         item.callspec.params["example"]
         for item in request.session.items

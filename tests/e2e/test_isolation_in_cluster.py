@@ -141,9 +141,11 @@ def test_a_stranger_in_the_namespace_does_not_reach_the_server_party(room: Room,
 
 
 @pytest.mark.usefixtures("training")
-def test_a_party_does_not_reach_the_api_server(room: Room) -> None:
+def test_a_party_reaches_the_server_party_and_not_the_api_server(room: Room) -> None:
     api = json.loads(room.kubectl("get", "service", "kubernetes", "-n", "default", "-o", "json"))["spec"]["clusterIP"]
     assert dial_from(room, "porto", api, port=443) == set()
+    server = find_address(room, "server")
+    assert dial_from(room, "porto", server) == {server}
 
 
 @pytest.mark.parametrize(("sender", "receiver"), RING)

@@ -163,14 +163,9 @@ class Room:
         return self.wait_for(name, f"{name} {states}", lambda seen: get_state(seen) in states, patience_s=patience_s)
 
     def list_pods(self, *, party: str = "") -> list[dict[str, Any]]:
-        """Lists the parties' pods, which are those of Jobs: others may bear a party's labels to try what that opens."""
+        """Lists all pods here, or a party's: those of a Job, since others bear its labels to try what that opens."""
         pods = self.client.list(self.path("pods", group="/api/v1"))
-        return [
-            pod
-            for pod in pods
-            if "ownerReferences" in pod["metadata"]
-            and (not party or pod["metadata"]["labels"].get("splitlearning.dev/party") == party)
-        ]
+        return [pod for pod in pods if not party or _is_of(party, pod["metadata"].get("labels", {}))]
 
     def tell_pods(self) -> str:
         """Tells what the pods are up to, for a failure's message."""
@@ -218,6 +213,10 @@ class Room:
         self.leave()
         path = f"/api/v1/namespaces/{self.namespace}"
         wait_until(f"{self.namespace} gone", lambda: self.client.find(path) is None, patience_s=patience_s)
+
+
+def _is_of(party: str, labels: Mapping[str, str]) -> bool:
+    return labels.get("splitlearning.dev/party") == party and "batch.kubernetes.io/job-name" in labels
 
 
 def get_state(training: Mapping[str, Any]) -> str:
@@ -351,16 +350,16 @@ def begin_lasting(*rooms: Room) -> dict[str, Any]:
     return rooms[0].get(hospitals.name)
 
 
-def read_hospitals(*, rounds: int = 16) -> Hospitals:
+def read_hospitals(*, rounds: int | None = None) -> Hospitals:
     """Reads example 01.
 
     Args:
-        rounds: How long it is to go on; a round takes less than a second.
+        rounds: How long it is to go on; a round takes less than a second. Absent means as long as the example says.
     """
     folder = ROOT / "examples" / "01-vanilla-two-hospitals"
     documents = read_example(folder)
     training = next(document for document in documents if document["kind"] == "SplitTraining")
-    training["spec"]["rounds"] = rounds
+    training["spec"]["rounds"] = rounds or training["spec"]["rounds"]
     others = tuple(document for document in documents if document is not training)
     return Hospitals(training, others, make_data(folder))
 
