@@ -241,3 +241,20 @@ def run_command(folder: str) -> None:
     for party in ("server", "st-mary"):
         crew.start(party, build_order("refuse_to_stop", Path(folder), f"{folder}/{party}.pid"))
     crew.wait(Wakeup(), timeout_s=None)
+
+
+def give_up_while_importing(folder: str) -> None:
+    """A command that wants no parties any more before its fork server can start one: another such main function."""
+    pid_file = Path(folder) / "fork-server.pid"
+    here = str(Path(__file__).parents[1])
+    launcher = Launcher(
+        preload=("support.endless_import",), environment={"PYTHONPATH": here, "IMPORTER_PID_FILE": str(pid_file)}
+    )
+    crew = Crew(launcher)
+    crew.start_all({party: build_order("end_with", Path(folder), 0) for party in ("server", "st-mary")})
+    wait_for_file(pid_file)
+    waiting = crew.running
+    crew.terminate()
+    with contextlib.closing(Wakeup()) as wakeup:
+        crew.wait(wakeup, timeout_s=None)
+    sys.stdout.write(f"{waiting} {crew.reap()} {crew.running}\n")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing.connection
-from collections.abc import Sequence
+import signal
+from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 
 from splittraining.local.child import Order
-from splittraining.local.launcher import Launcher
+from splittraining.local.launcher import Launcher, Starting
 from splittraining.local.signals import Wakeup
 
 
@@ -22,24 +23,41 @@ class Crew:
         self._launcher = launcher
         # Kept for the whole run: a process object that is dropped closes its lifeline, which ends the process.
         self._running: dict[str, ForkServerProcess] = {}
+        self._orders: dict[str, Order] = {}
+        """Of the parties that are to start; the first of them is being started."""
+        self._starting: Starting | None = None
+        self._given_up: list[tuple[str, int]] = []
 
     @property
     def running(self) -> Sequence[str]:
-        """Names of the parties whose process has not ended."""
-        return tuple(self._running)
+        """Names of the parties whose process has not ended, or is still to start."""
+        return (*self._running, *self._orders, *(party for party, _ in self._given_up))
 
     def start(self, party: str, order: Order) -> None:
         """Starts one party."""
         self._running[party] = self._launcher.start(party, order)
 
+    def start_all(self, orders: Mapping[str, Order]) -> None:
+        """Starts all parties, and returns before they run: the first start takes as long as importing PyTorch.
+
+        That is seconds, from a cold disk a minute, in which the user may want to stop. The others start with it.
+        """
+        self._orders = dict(orders)
+        party, order = next(iter(orders.items()))
+        self._starting = self._launcher.start_aside(party, order)
+
     def wait(self, wakeup: Wakeup, *, timeout_s: float | None) -> None:
-        """Waits until a process ends, somebody rings, or the time is up."""
-        sentinels = [process.sentinel for process in self._running.values()]
-        multiprocessing.connection.wait([wakeup.fileno(), *sentinels], timeout_s)
+        """Waits until the parties have started, one ends, somebody rings, or the time is up."""
+        waited = [wakeup.fileno(), *(process.sentinel for process in self._running.values())]
+        if self._starting is not None:
+            waited.append(self._starting.fileno())
+        ready = multiprocessing.connection.wait(waited, 0 if self._given_up else timeout_s)
+        if self._starting is not None and self._starting.fileno() in ready:
+            self._start_those_that_waited(self._starting)
 
     def reap(self) -> list[tuple[str, int]]:
         """Returns the parties that have ended since the last call, with the process's exit code."""
-        ended = []
+        ended, self._given_up = self._given_up, []
         for party, process in list(self._running.items()):
             code = process.exitcode
             if code is not None:
@@ -49,12 +67,14 @@ class Crew:
         return ended
 
     def terminate(self) -> None:
-        """Asks every running party to stop (SIGTERM)."""
+        """Asks every running party to stop (SIGTERM); who has not started does not start."""
+        self._give_up(signal.SIGTERM)
         for process in self._running.values():
             process.terminate()
 
     def kill(self) -> None:
-        """Ends every running party now (SIGKILL)."""
+        """Ends every running party now (SIGKILL); who has not started does not start."""
+        self._give_up(signal.SIGKILL)
         for process in self._running.values():
             process.kill()
 
@@ -64,3 +84,22 @@ class Crew:
         for process in self._running.values():
             process.join()
         self._running.clear()
+        self._given_up.clear()
+
+    def _start_those_that_waited(self, starting: Starting) -> None:
+        self._starting = None
+        party, *others = self._orders
+        del self._orders[party]
+        self._running[party] = starting.take()
+        for other in others:
+            self.start(other, self._orders.pop(other))
+
+    def _give_up(self, number: signal.Signals) -> None:
+        """Ends whoever has not started, as if the signal had reached its process."""
+        if self._starting is not None and (process := self._starting.give_up()):
+            party = next(iter(self._orders))
+            del self._orders[party]
+            self._running[party] = process
+        self._starting = None
+        self._given_up += [(party, -number) for party in self._orders]
+        self._orders.clear()

@@ -13,7 +13,9 @@ import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
 from multiprocessing.context import ForkServerProcess
 
 from splittraining.local.child import Order, follow_order
@@ -53,16 +55,79 @@ class Launcher:
             multiprocessing.forkserver.ensure_running()
 
     def start(self, name: str, order: Order) -> ForkServerProcess:
-        """Starts one process.
+        """Starts one process. The first one waits until the fork server has imported what it shall.
 
         Args:
             name: Name of the process.
             order: What it is to do.
         """
         self.warm_up()
+        return self._start(name, order)
+
+    def start_aside(self, name: str, order: Order) -> Starting:
+        """Starts one process in a thread of its own, for whoever has more to hear meanwhile than the fork server.
+
+        Args:
+            name: Name of the process.
+            order: What it is to do.
+        """
+        self.warm_up()
+        return Starting(lambda: self._start(name, order))
+
+    def _start(self, name: str, order: Order) -> ForkServerProcess:
         process = self._context.Process(target=follow_order, args=(order,), name=name)
         process.start()
         return process
+
+
+class Starting:
+    """A process that is being started. It is taken or given up, once.
+
+    Args:
+        start: Starts it, and blocks until it has.
+    """
+
+    def __init__(self, start: Callable[[], ForkServerProcess]) -> None:
+        # The thread closes its end and the reader the other: neither can hit a descriptor that is another's by now.
+        self._reader, self._writer = os.pipe()
+        self._process: Future[ForkServerProcess] = Future()
+        # As a daemon: the end of the command does not wait for it.
+        threading.Thread(target=self._run, args=(start,), name="start", daemon=True).start()
+
+    def fileno(self) -> int:
+        """The descriptor to wait for: ready when the process runs, or could not be started."""
+        return self._reader
+
+    def take(self) -> ForkServerProcess:
+        """Returns the process, once it runs.
+
+        Raises:
+            EOFError: if the fork server ended before.
+        """
+        try:
+            return self._process.result()
+        finally:
+            os.close(self._reader)
+
+    def give_up(self) -> ForkServerProcess | None:
+        """Has the process killed as soon as it runs. Returns it if it runs already."""
+        is_in_time = self._process.cancel()
+        os.close(self._reader)
+        return None if is_in_time or self._process.exception() else self._process.result()
+
+    def _run(self, start: Callable[[], ForkServerProcess]) -> None:
+        try:
+            process = start()
+        except BaseException as error:  # noqa: BLE001 - handed to whoever takes it
+            with contextlib.suppress(InvalidStateError):
+                self._process.set_exception(error)
+        else:
+            try:
+                self._process.set_result(process)
+            except InvalidStateError:
+                process.kill()
+        finally:
+            os.close(self._writer)
 
 
 @contextlib.contextmanager

@@ -192,10 +192,9 @@ class PartiesRun:
         crew = Crew(launcher)
         try:
             with self._reserve_endpoints() as endpoints, self._open_door(reports, around) as door:
-                for party, path in self._write_documents(endpoints, door).items():
-                    stderr_path = str(path.parent / STDERR_FILE)
-                    order = Order(PARTY_TARGET, (str(path),), {"debug": self._debug}, stderr_path=stderr_path)
-                    crew.start(party, order)
+                crew.start_all(
+                    {party: self._build_order(path) for party, path in self._write_documents(endpoints, door).items()}
+                )
                 supervision = Supervision(
                     crew,
                     folder=self._workspace.folder,
@@ -211,6 +210,11 @@ class PartiesRun:
             crew.abandon()
             for party in self._parties:
                 self._workspace.delete_token(party)
+
+    def _build_order(self, path: Path) -> Order:
+        """Builds what a party's process is to do, from its document's path."""
+        stderr_path = str(path.parent / STDERR_FILE)
+        return Order(PARTY_TARGET, (str(path),), {"debug": self._debug}, stderr_path=stderr_path)
 
     @contextlib.contextmanager
     def _reserve_endpoints(self) -> Iterator[dict[str, Endpoint]]:

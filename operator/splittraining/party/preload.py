@@ -1,12 +1,12 @@
 """Everything of a party that may be imported before a fork: a fork server imports it once for all parties of a run.
 
-Not gRPC, which must not have been imported, let alone started, before a fork; nothing here may touch CUDA or start a
+Not gRPC, which must not have been imported, let alone started, before a fork; nothing here may touch CUDA or leave a
 thread. What is missing here (`main`, `session`) each party imports for itself, in a few hundredths of a second.
 """
 
-from splittraining.party.lasting import without_collections
+from splittraining.party.lasting import ending_with_the_parent, without_collections
 
-with without_collections():
+with ending_with_the_parent(), without_collections():
     import torch
     import torch._dynamo  # what the first optimizer would import, for seconds, in every party
 

@@ -68,14 +68,39 @@ def test_abandoning_kills_who_does_not_listen(crew, tmp_path):
     assert wait_for_end(pid, timeout_s=0)
 
 
-@pytest.fixture
-def command(tmp_path: Path):
-    """A command with two parties that do not listen to SIGTERM."""
+def test_all_are_started_as_soon_as_the_first_one_could_be(crew, tmp_path):
+    crew.start_all({"server": build_order("end_with", tmp_path, 0), "st-mary": build_order("end_with", tmp_path, 65)})
+    assert set(crew.running) == {"server", "st-mary"}
+    assert wait_for_all(crew) == {"server": 0, "st-mary": 65}
+
+
+def test_abandoning_leaves_nobody_to_start(crew, tmp_path):
+    crew.start_all({party: build_order("end_with", tmp_path, 0) for party in ("server", "st-mary")})
+    crew.abandon()
+    assert (crew.running, crew.reap()) == ((), [])
+
+
+def call(function: str, folder: Path) -> list[str]:
+    """A command of its own, whose main function is one of support.local_support's."""
     root = Path(local_support.__file__).parents[1]
     # Whoever runs the tests under nohup hands on that a closed terminal is to be ignored.
     code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
-    code += f"import sys; sys.path.insert(0, {str(root)!r}); from support.local_support import run_command; "
-    command = subprocess.Popen([sys.executable, "-c", f"{code}run_command({str(tmp_path)!r})"])
+    code += f"import sys; sys.path.insert(0, {str(root)!r}); from support.local_support import {function}; "
+    return [sys.executable, "-c", f"{code}{function}({str(folder)!r})"]
+
+
+def test_a_command_that_stops_while_its_fork_server_imports_waits_for_nothing_and_leaves_nothing(tmp_path):
+    done = subprocess.run(
+        call("give_up_while_importing", tmp_path), stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "('server', 'st-mary') [('server', -15), ('st-mary', -15)] ()\n"
+    assert wait_for_end(int((tmp_path / "fork-server.pid").read_text()))
+
+
+@pytest.fixture
+def command(tmp_path: Path):
+    """A command with two parties that do not listen to SIGTERM."""
+    command = subprocess.Popen(call("run_command", tmp_path))
     pids = [int(wait_for_file(tmp_path / f"{party}.pid")) for party in ("server", "st-mary")]
     yield command, pids
     command.kill()
