@@ -23,7 +23,7 @@ from splittraining.api.reasons import ADVICE, NOTHING
 from splittraining.api.status import Condition, PartyStatus, Progress
 from splittraining.cli.tame import tame_line
 from splittraining.cli.trainings import Training
-from splittraining.report.markdown import render_duration
+from splittraining.report.markdown import render_count, render_duration
 
 MOST_EVENTS = 5
 
@@ -97,7 +97,7 @@ class StatusBoard:
         """How far it is, piece by piece."""
         progress = self.progress
         if progress is None:
-            return (f"no step yet, {self.rounds} rounds to train",)
+            return (f"no step yet, {render_count(self.rounds, 'round')} to train",)
         steps = f"step {progress.step}" + (f"/{progress.steps}" if progress.steps else "")
         words = [f"round {progress.round}/{progress.rounds or self.rounds}", steps, f"{progress.percent}%"]
         if not self.is_over:

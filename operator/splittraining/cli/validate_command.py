@@ -9,6 +9,7 @@ from splittraining.api.exit_codes import ExitCode
 from splittraining.local.accepted import ManifestInvalid, accept_manifest
 from splittraining.local.manifest import load_manifest
 from splittraining.local.volumes import parse_pairs
+from splittraining.report.markdown import render_count
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -24,6 +25,6 @@ def execute(arguments: argparse.Namespace) -> int:
     training = accepted.training
     sys.stdout.write(
         f"{training.metadata.namespace}/{training.metadata.name} is valid: {training.spec.topology.value}, "
-        f"{len(training.spec.clients)} clients, contract {accepted.contract.compute_digest()}\n"
+        f"{render_count(len(training.spec.clients), 'client')}, contract {accepted.contract.compute_digest()}\n"
     )
     return ExitCode.OK

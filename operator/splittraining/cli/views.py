@@ -14,6 +14,7 @@ from splittraining.api.report import PartyState
 from splittraining.cli.board import Board, update_board
 from splittraining.cli.table import build_view, render_round
 from splittraining.local.events import Event, PartyExited, PartyReported, RoundCompleted, RunStarted, RunStopping
+from splittraining.report.markdown import render_count
 
 _REFRESH_HZ = 4
 _ANNOUNCED = (PartyState.CONNECTING, PartyState.READY, PartyState.TRAINING, PartyState.PREDICTING, PartyState.FINISHING)
@@ -107,7 +108,7 @@ class LineView:
             case RunStarted():
                 self._rounds = event.rounds
                 parties = ", ".join(party.name for party in event.parties)
-                work = f"{event.rounds} rounds" if event.rounds else "prediction"
+                work = render_count(event.rounds, "round") if event.rounds else "prediction"
                 line = f"{event.namespace}/{event.name}: {event.topology}, {work}, parties {parties}"
             case PartyReported(report) if report.state in _ANNOUNCED and (report.party, report.state) not in self._told:
                 self._told.add((report.party, report.state))

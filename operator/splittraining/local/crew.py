@@ -44,7 +44,8 @@ class Crew:
         """
         self._orders = dict(orders)
         party, order = next(iter(orders.items()))
-        self._starting = self._launcher.start_aside(party, order)
+        self._launcher.warm_up()
+        self._starting = Starting(lambda: self._launcher.start(party, order))
 
     def wait(self, wakeup: Wakeup, *, timeout_s: float | None) -> None:
         """Waits until the parties have started, one ends, somebody rings, or the time is up."""

@@ -46,13 +46,17 @@ class Launcher:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         self._environment = dict(environment or {})
+        self._is_warm = False
 
     def warm_up(self) -> None:
         """Starts the fork server without waiting for it, so that it imports while the caller does something else."""
+        if self._is_warm:  # the environment is touched once, while no other thread can read it
+            return
         # First, since it would unblock what is blocked below.
         multiprocessing.resource_tracker.ensure_running()
         with _with_environment(self._environment), _without_ctrl_c():
             multiprocessing.forkserver.ensure_running()
+        self._is_warm = True
 
     def start(self, name: str, order: Order) -> ForkServerProcess:
         """Starts one process. The first one waits until the fork server has imported what it shall.
@@ -62,26 +66,13 @@ class Launcher:
             order: What it is to do.
         """
         self.warm_up()
-        return self._start(name, order)
-
-    def start_aside(self, name: str, order: Order) -> Starting:
-        """Starts one process in a thread of its own, for whoever has more to hear meanwhile than the fork server.
-
-        Args:
-            name: Name of the process.
-            order: What it is to do.
-        """
-        self.warm_up()
-        return Starting(lambda: self._start(name, order))
-
-    def _start(self, name: str, order: Order) -> ForkServerProcess:
         process = self._context.Process(target=follow_order, args=(order,), name=name)
         process.start()
         return process
 
 
 class Starting:
-    """A process that is being started. It is taken or given up, once.
+    """A process that is being started, in a thread of its own. It is taken or given up, once.
 
     Args:
         start: Starts it, and blocks until it has.

@@ -46,6 +46,11 @@ def render_number(value: float | None) -> str:
     return f"{value:.4f}" if value == 0 or low <= abs(value) < high else f"{value:.5e}"
 
 
+def render_count(number: int, noun: str) -> str:
+    """Renders a number of things: `1 round`, `12 rounds`. The noun's plural ends in s."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def render_size(size_bytes: int) -> str:
     """Renders bytes in the largest binary unit that keeps one digit before the point."""
     size = float(size_bytes)

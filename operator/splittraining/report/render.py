@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from splittraining.api.identity import SERVER_PARTY
 from splittraining.api.plan_report import PlanReport
 from splittraining.report.curves import render_loss_curve, render_rounds
-from splittraining.report.markdown import render_duration, render_size, render_table
+from splittraining.report.markdown import render_count, render_duration, render_size, render_table
 from splittraining.report.metrics import MetricRows
 from splittraining.report.record import RunRecord
 from splittraining.report.traffic import LinkTraffic, compute_expected_payload, compute_traffic, list_moved
@@ -35,11 +35,12 @@ def render_report(record: RunRecord, metrics: MetricRows) -> str:
 
 def _render_head(record: RunRecord) -> str:
     names = ", ".join(f"{party.name} ({party.role.value.lower()})" for party in record.parties)
+    rounds, batch = render_count(record.rounds, "round"), render_count(record.batch_size, "row")
     return "\n".join(
         [
             f"# Split training {record.namespace}/{record.name}",
             "",
-            f"{record.topology}, {record.schedule}, {record.rounds} rounds, batches of {record.batch_size} rows.",
+            f"{record.topology}, {record.schedule}, {rounds}, batches of {batch}.",
             f"Parties: {names}.",
         ]
     )

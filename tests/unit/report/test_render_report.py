@@ -4,7 +4,14 @@ import pytest
 
 from splittraining.api.report import LinkBytes
 from splittraining.report.curves import compute_mean_loss
-from splittraining.report.markdown import render_duration, render_number, render_size, render_table, sample_rows
+from splittraining.report.markdown import (
+    render_count,
+    render_duration,
+    render_number,
+    render_size,
+    render_table,
+    sample_rows,
+)
 from splittraining.report.metrics import MetricRows, StepRow, parse_metric_lines
 from splittraining.report.record import RunRecord
 from splittraining.report.render import render_report
@@ -96,6 +103,8 @@ def test_a_cell_cannot_break_the_table():
         (render_number(1.5e-7), "1.50000e-07"),
         (render_number(float("nan")), "nan"),
         (render_number(None), ""),
+        (render_count(1, "round"), "1 round"),
+        (render_count(12, "round"), "12 rounds"),
         (render_size(0), "0 B"),
         (render_size(1023), "1023 B"),
         (render_size(1536), "1.5 KiB"),
