@@ -255,6 +255,7 @@ def _alike(launcher: Launcher, training: UnsplitTraining) -> Iterator[Connection
     ours, theirs = Pipe()
     order = Order("measured:run_unsplit", (replace(training, is_exact=True), theirs), stderr_path="/dev/stderr")
     with closing(ours):
+        launcher.warm_up()
         process = launcher.start("unsplit", order)
         theirs.close()
         yield ours

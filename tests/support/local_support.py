@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from splittraining.api.errors import OutOfMemory
 from splittraining.local.child import Order
 from splittraining.local.crew import Crew
 from splittraining.local.events import Event
@@ -245,16 +246,31 @@ def run_command(folder: str) -> None:
 
 def give_up_while_importing(folder: str) -> None:
     """A command that wants no parties any more before its fork server can start one: another such main function."""
-    pid_file = Path(folder) / "fork-server.pid"
-    here = str(Path(__file__).parents[1])
-    launcher = Launcher(
-        preload=("support.endless_import",), environment={"PYTHONPATH": here, "IMPORTER_PID_FILE": str(pid_file)}
-    )
-    crew = Crew(launcher)
-    crew.start_all({party: build_order("end_with", Path(folder), 0) for party in ("server", "st-mary")})
-    wait_for_file(pid_file)
+    crew, _ = start_while_importing(Path(folder))
     waiting = crew.running
     crew.terminate()
     with contextlib.closing(Wakeup()) as wakeup:
         crew.wait(wakeup, timeout_s=None)
     sys.stdout.write(f"{waiting} {crew.reap()} {crew.running}\n")
+
+
+def lose_the_fork_server(folder: str) -> None:
+    """A command whose fork server is killed before it can start a party: another such main function."""
+    crew, pid = start_while_importing(Path(folder))
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.closing(Wakeup()) as wakeup:
+        try:
+            crew.wait(wakeup, timeout_s=None)
+        except OutOfMemory as error:
+            crew.abandon()
+            sys.stdout.write(f"{error} {crew.running}\n")
+
+
+def start_while_importing(folder: Path) -> tuple[Crew, int]:
+    """Starts two parties from a fork server whose imports have no end; returns its process id too."""
+    pid_file = folder / "fork-server.pid"
+    here = str(Path(__file__).parents[1])
+    environment = {"PYTHONPATH": here, "IMPORTER_PID_FILE": str(pid_file)}
+    crew = Crew(Launcher(preload=("support.endless_import",), environment=environment))
+    crew.start_all({party: build_order("end_with", folder, 0) for party in ("server", "st-mary")})
+    return crew, int(wait_for_file(pid_file))

@@ -35,6 +35,7 @@ class Crew:
 
     def start(self, party: str, order: Order) -> None:
         """Starts one party."""
+        self._launcher.warm_up()
         self._running[party] = self._launcher.start(party, order)
 
     def start_all(self, orders: Mapping[str, Order]) -> None:
@@ -44,11 +45,15 @@ class Crew:
         """
         self._orders = dict(orders)
         party, order = next(iter(orders.items()))
-        self._launcher.warm_up()
+        self._launcher.warm_up()  # here, since it touches the environment, which threads share
         self._starting = Starting(lambda: self._launcher.start(party, order))
 
     def wait(self, wakeup: Wakeup, *, timeout_s: float | None) -> None:
-        """Waits until the parties have started, one ends, somebody rings, or the time is up."""
+        """Waits until the parties have started, one ends, somebody rings, or the time is up.
+
+        Raises:
+            OutOfMemory: if the fork server was ended before it could start them.
+        """
         waited = [wakeup.fileno(), *(process.sentinel for process in self._running.values())]
         if self._starting is not None:
             waited.append(self._starting.fileno())

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from multiprocessing.context import ForkServerProcess
 
+from splittraining.api import errors
 from splittraining.local.child import Order, follow_order
 
 PARTY_TARGET = "splittraining.party.main:run_party"
@@ -46,28 +47,33 @@ class Launcher:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         self._environment = dict(environment or {})
-        self._is_warm = False
 
     def warm_up(self) -> None:
         """Starts the fork server without waiting for it, so that it imports while the caller does something else."""
-        if self._is_warm:  # the environment is touched once, while no other thread can read it
-            return
         # First, since it would unblock what is blocked below.
         multiprocessing.resource_tracker.ensure_running()
         with _with_environment(self._environment), _without_ctrl_c():
             multiprocessing.forkserver.ensure_running()
-        self._is_warm = True
 
     def start(self, name: str, order: Order) -> ForkServerProcess:
-        """Starts one process. The first one waits until the fork server has imported what it shall.
+        """Starts one process from the fork server that was warmed up; waits until that has imported what it shall.
 
         Args:
             name: Name of the process.
             order: What it is to do.
+
+        Raises:
+            OutOfMemory: if the fork server was ended before it could start a process.
         """
-        self.warm_up()
         process = self._context.Process(target=follow_order, args=(order,), name=name)
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError):
+            raise errors.OutOfMemory(
+                "the process that imports PyTorch for all parties ended before it could start one: the machine ran out "
+                "of memory, or somebody killed it",
+                remedy='free memory and run again; `python -c "import torch"` tells whether PyTorch can be imported',
+            ) from None
         return process
 
 
@@ -93,7 +99,7 @@ class Starting:
         """Returns the process, once it runs.
 
         Raises:
-            EOFError: if the fork server ended before.
+            OutOfMemory: if the fork server was ended before.
         """
         try:
             return self._process.result()

@@ -97,6 +97,15 @@ def test_a_command_that_stops_while_its_fork_server_imports_waits_for_nothing_an
     assert wait_for_end(int((tmp_path / "fork-server.pid").read_text()))
 
 
+def test_a_fork_server_that_is_killed_while_it_imports_is_told_of(tmp_path):
+    done = subprocess.run(
+        call("lose_the_fork_server", tmp_path), stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    )
+    assert "ran out of memory, or somebody killed it" in done.stdout
+    assert "To do: free memory and run again" in done.stdout
+    assert done.stdout.endswith(" ()\n")
+
+
 @pytest.fixture
 def command(tmp_path: Path):
     """A command with two parties that do not listen to SIGTERM."""
