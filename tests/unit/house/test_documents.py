@@ -58,7 +58,7 @@ def test_pages_that_a_file_names_are_there() -> None:
 @pytest.mark.parametrize("path", [*DOCUMENTS, ROOT / ".ci" / "run", ROOT / ".pre-commit-config.yaml"], ids=name_of)
 def test_make_targets_that_a_document_names_are_in_make_help(path: Path) -> None:
     named = set(re.findall(r"`make ([a-z0-9-]+)", path.read_text()))
-    for line in re.findall(r"^\s*make ([a-z0-9 -]+)", path.read_text(), re.MULTILINE):
+    for line in re.findall(r"^\s*(?:[a-z0-9 -]+ )?make ([a-z0-9 -]+)", path.read_text(), re.MULTILINE):
         if path.suffix != ".md":
             named |= set(line.split())
     for block in find_blocks(path.read_text(), "console"):
